@@ -1,0 +1,204 @@
+"""Attention over the most recent rows around a row, along every foreign key path, in order and with their ages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from relbench_pretrain.nn.graph_sage import GraphEncoder
+from relbench_pretrain.nn.paths import PathVocabulary, Tokens, walk_paths
+from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.nn.time_encoder import AgeFeatures
+from relbench_pretrain.relational.schema import GraphSchema
+
+
+class TemporalTransformer(GraphEncoder):
+    """A transformer encoder over each target row and the ordered rows around it.
+
+    From the target it walks foreign keys in both directions. Child rows come in order of recency, so many per
+    row, foreign key and hop; only the ``follow`` most recent ones lead on to further rows. Each row met is one
+    token: its features, those of its parents, and learned vectors for its table, the path by which it was met,
+    its recency rank and its age at the target's time limit. A class token carries the target itself.
+
+    It needs a subgraph that knows recency ranks and ages, from either sampler.
+
+    Args:
+        rows_per_hop: How many child rows per row and foreign key become tokens, hop by hop.
+        follow: How many of these lead on to the next hop.
+        num_layers: Transformer layers.
+        num_heads: Attention heads.
+        dropout: Dropout rate in the transformer and on its input.
+        max_tokens: Tokens per target; the ones of the last hops are left out beyond it.
+    """
+
+    def __init__(
+        self,
+        rows_per_hop: Sequence[int] = (24, 0, 12),
+        follow: int = 1,
+        num_layers: int = 2,
+        num_heads: int = 4,
+        dropout: float = 0.2,
+        max_tokens: int = 256,
+    ) -> None:
+        super().__init__()
+        if not rows_per_hop or min(rows_per_hop) < 0 or follow < 1 or max_tokens < 1:
+            raise ValueError(
+                f"rows_per_hop needs numbers from 0 on and follow and max_tokens from 1 on, "
+                f"got {list(rows_per_hop)}, {follow} and {max_tokens}"
+            )
+        self.rows_per_hop = list(rows_per_hop)
+        self.follow = follow
+        self.num_layers = num_layers
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.max_tokens = max_tokens
+        self.schema: GraphSchema | None = None
+
+    def build(self, schema: GraphSchema, channels: int) -> None:
+        """Creates the layers for a schema.
+
+        Args:
+            schema: The schema of the database.
+            channels: Width of the rows' vectors.
+
+        Raises:
+            ValueError: If the heads do not divide the channels.
+        """
+        if self.schema is not None:
+            return
+        if channels % self.num_heads:
+            raise ValueError(f"channels must be a multiple of num_heads, got {channels} and {self.num_heads}")
+        self.schema = schema
+        self.paths = PathVocabulary(schema, len(self.rows_per_hop))
+        self.parent_maps = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in schema.foreign_keys)
+        self.row_norm = nn.LayerNorm(channels)
+        self.table_vector = nn.Embedding(len(schema.tables), channels)
+        self.path_vector = nn.Embedding(self.paths.num_paths, channels)
+        self.rank_vector = nn.Embedding(max(*self.rows_per_hop, 1), channels)
+        self.age_features = AgeFeatures()
+        self.age_map = nn.Linear(self.age_features.num_features, channels)
+        self.class_vector = nn.Parameter(torch.zeros(channels))
+        for embedding in (self.table_vector, self.path_vector, self.rank_vector):
+            nn.init.normal_(embedding.weight, std=0.02)
+        self.input_dropout = nn.Dropout(self.dropout)
+        self.layers = nn.ModuleList(AttentionLayer(channels, self.num_heads, self.dropout) for _ in range(self.num_layers))
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(self, x: dict[str, Tensor], graph: Subgraph) -> dict[str, Tensor]:
+        """Encodes the target rows.
+
+        Args:
+            x: Row vectors per table ``(num_rows, ..., channels)``, any views between.
+            graph: The subgraph, with recency ranks and ages.
+
+        Returns:
+            Vectors of the targets per table ``(num_targets, ..., channels)``.
+        """
+        tables = self.schema.node_types
+        sizes = [graph.num_nodes[table] for table in tables]
+        rows = torch.cat([x[table] for table in tables])  # (num_rows, ..., channels)
+        views = rows.shape[1:-1]
+        rows = rows.flatten(1, -2) if views else rows.unsqueeze(1)  # (num_rows, num_views, channels)
+        table_of = torch.repeat_interleave(
+            torch.arange(len(tables), device=rows.device), torch.tensor(sizes, device=rows.device), output_size=sum(sizes)
+        )
+        rows = self.row_norm(self._with_parents(rows, graph, sizes)) + self.table_vector(table_of).unsqueeze(1)
+
+        targets = {t: graph.num_targets.get(t, 0) if graph.num_targets else n for t, n in graph.num_nodes.items()}
+        tokens = walk_paths(self.paths, graph, targets, self.rows_per_hop, self.follow, self.max_tokens)
+        out = self._attend(rows, tokens)  # (num_targets, num_views, channels)
+        out = out.unflatten(1, views) if views else out.squeeze(1)
+        counts = [targets[table] for table in tables]
+        return {table: part for table, part, n in zip(tables, out.split(counts), counts, strict=True) if n or not graph.num_targets}
+
+    def _with_parents(self, rows: Tensor, graph: Subgraph, sizes: list[int]) -> Tensor:
+        """Adds to each row a linear map of each of its parents in the subgraph."""
+        start = dict(zip(self.schema.node_types, _starts(sizes), strict=True))
+        mixed = rows
+        for key, linear in zip(self.schema.foreign_keys, self.parent_maps, strict=True):
+            source, target = graph.edge_index[key.reverse_edge_type]
+            if source.numel():
+                parents = linear(rows[start[key.parent] + source])
+                mixed = mixed.index_add(0, start[key.child] + target, parents.to(mixed.dtype))
+        return mixed
+
+    def _attend(self, rows: Tensor, tokens: Tokens) -> Tensor:
+        """Runs the transformer over the tokens of each target. Returns ``(num_targets, num_views, channels)``."""
+        place = self.path_vector(tokens.path) + self.rank_vector(tokens.rank.clamp(max=self.rank_vector.num_embeddings - 1))
+        age = self.age_map(self.age_features(tokens.age))  # (num_tokens, channels)
+        place = place + torch.where((tokens.age >= 0).unsqueeze(-1), age, 0.0)
+        place = place + (tokens.place == 0).unsqueeze(-1) * self.class_vector
+        x = rows[tokens.node] + place.unsqueeze(1)  # (num_tokens, num_views, channels)
+        x = self.input_dropout(x)
+        for layer in self.layers[:-1]:
+            x = layer(x, tokens)
+        return self.norm(self.layers[-1](x, tokens, targets_only=True))
+
+
+class AttentionLayer(nn.Module):
+    """A pre-norm transformer layer over sets of tokens of different sizes.
+
+    Maps of single tokens run on the tokens as they are, without padding; only attention sees padded sets.
+
+    Args:
+        channels: Width of the tokens.
+        num_heads: Attention heads.
+        dropout: Dropout rate of both branches.
+    """
+
+    def __init__(self, channels: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.attention_norm = nn.LayerNorm(channels)
+        self.query = nn.Linear(channels, channels)
+        self.key_value = nn.Linear(channels, 2 * channels)
+        self.attention_out = nn.Linear(channels, channels)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(channels), nn.Linear(channels, 4 * channels), nn.GELU(), nn.Linear(4 * channels, channels)
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, tokens: Tokens, targets_only: bool = False) -> Tensor:
+        """Attends among the tokens of each target.
+
+        Args:
+            x: Tokens ``(num_tokens, num_views, channels)``.
+            tokens: Where they belong.
+            targets_only: Whether only the targets' own tokens are wanted, as in the last layer.
+
+        Returns:
+            The tokens ``(num_tokens, num_views, channels)``, or ``(num_targets, num_views, channels)``.
+        """
+        normed = self.attention_norm(x)
+        asking = tokens.first if targets_only else None
+        query = self.query(normed if asking is None else normed[asking])
+        key_value = _padded(self.key_value(normed), tokens, self.num_heads)  # (num_targets * num_views, heads, width, 2 dim)
+        if asking is None:
+            query = _padded(query, tokens, self.num_heads)
+        else:
+            query = query.view(-1, self.num_heads, 1, query.shape[-1] // self.num_heads)
+        key, value = key_value.chunk(2, dim=-1)
+        mask = ~tokens.padding.repeat_interleave(x.shape[1], dim=0)[:, None, None]
+        out = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        out = out.transpose(1, 2).flatten(2).unflatten(0, (-1, x.shape[1]))  # (num_targets, num_views, width, channels)
+        out = out.squeeze(2) if asking is not None else out[tokens.target, :, tokens.place]
+        x = (x if asking is None else x[asking]) + self.dropout(self.attention_out(out))
+        return x + self.dropout(self.feed_forward(x))
+
+
+def _padded(x: Tensor, tokens: Tokens, num_heads: int) -> Tensor:
+    """Lays tokens out per target ``(num_targets * num_views, num_heads, width, channels / num_heads)``."""
+    num_targets, width = tokens.padding.shape
+    padded = x.new_zeros(num_targets, x.shape[1], width, x.shape[2])
+    padded[tokens.target, :, tokens.place] = x
+    return padded.flatten(0, 1).unflatten(-1, (num_heads, -1)).transpose(1, 2)
+
+
+def _starts(sizes: list[int]) -> list[int]:
+    total, starts = 0, []
+    for size in sizes:
+        starts.append(total)
+        total += size
+    return starts

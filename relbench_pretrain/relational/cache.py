@@ -1,0 +1,159 @@
+"""Graphs on disk: one safetensors file and one JSON file, found again by the content that they came from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from relbench.load import RelBenchDataset
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch_frame import TensorFrame, stype
+from torch_frame.data import MultiNestedTensor
+from torch_frame.data.multi_embedding_tensor import MultiEmbeddingTensor
+
+from relbench_pretrain.relational.database import load_database
+from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema
+from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.stypes import StypeOverrides
+from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
+
+FORMAT = 1
+"""Raised whenever the same input would give other tensors, so that older files are no longer found."""
+
+
+def cache_folder() -> Path:
+    """Where graphs and demo databases are kept: ``RELBENCH_PRETRAIN_CACHE``, or ``~/.cache/relbench_pretrain``."""
+    return Path(os.environ.get("RELBENCH_PRETRAIN_CACHE", "~/.cache/relbench_pretrain")).expanduser()
+
+
+def load_graph(
+    dataset: RelBenchDataset,
+    fitted_until: int | None = None,
+    stypes: StypeOverrides | GraphSchema | None = None,
+    embedder: TextEmbedder | None = None,
+    schema: GraphSchema | None = None,
+    cache_dir: str | Path | None = None,
+) -> RelationalGraph:
+    """Builds the graph of a dataset, or reopens it if it was built before from the same content.
+
+    The name of the cached graph is a hash of the dataset's files, the column types asked for, the text embedder and
+    the schema, so a changed file or setting never meets an old graph. Files appear under their name only when they
+    are complete, so any number of processes can build at once and an interrupted one leaves nothing half-written.
+    Reopened tensors are mapped from the file, so processes on one machine share them.
+
+    Args:
+        dataset: The dataset, opened by :func:`relbench_pretrain.relational.database.open_dataset`.
+        fitted_until: See :func:`relbench_pretrain.relational.graph.fit_schema`.
+        stypes: See :func:`relbench_pretrain.relational.graph.fit_schema`.
+        embedder: The text embedder, a :class:`HashTextEmbedder` by default.
+        schema: A fitted schema to apply; None fits one.
+        cache_dir: Where graphs are kept; None for :func:`cache_folder`.
+
+    Returns:
+        The graph.
+    """
+    embedder = embedder or HashTextEmbedder()
+    given = stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})
+    settings = [FORMAT, fitted_until, given, embedder.name, schema.to_dict() if schema else None]
+    folder = Path(cache_dir or cache_folder() / "graphs").expanduser() / _content_hash(dataset, settings)
+    if (graph := _read(folder)) is not None:
+        return graph
+    db = load_database(dataset)
+    schema = schema or fit_schema(db, fitted_until, stypes, embedder)
+    _write(folder, build_graph(db, schema, embedder))
+    graph = _read(folder)
+    assert graph is not None
+    return graph
+
+
+def _content_hash(dataset: RelBenchDataset, settings: list[Any]) -> str:
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for path in [dataset.dataset_dir / "manifest.yaml", *sorted(dataset.db_dir.glob("*.parquet"))]:
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:24]
+
+
+def _write(folder: Path, graph: RelationalGraph) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        graph.schema.save(temporary / "schema.json")
+        save_file({name: tensor.contiguous() for name, tensor in _to_tensors(graph).items()}, temporary / "graph.safetensors")
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not folder.exists():  # another process was first: its graph is the same
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _read(folder: Path) -> RelationalGraph | None:
+    if not folder.is_dir():
+        return None
+    try:
+        schema = GraphSchema.load(folder / "schema.json")
+        with safe_open(folder / "graph.safetensors", framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        return _from_tensors(schema, tensors)
+    except (OSError, ValueError, KeyError, SafetensorError):
+        shutil.rmtree(folder, ignore_errors=True)  # damaged by something else: build it again
+        return None
+
+
+def _to_tensors(graph: RelationalGraph) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for number, table in enumerate(graph.schema.node_types):
+        tensors[f"{number}.time"] = graph.time[table]
+        tensors[f"{number}.parent"] = graph.parent[table]
+        tensors[f"{number}.duplicate"] = graph.duplicate[table]
+        for kind, feat in graph.frames[table].feat_dict.items():
+            if isinstance(feat, Tensor):
+                tensors[f"{number}.{kind.value}"] = feat
+            else:
+                tensors[f"{number}.{kind.value}.values"] = feat.values
+                tensors[f"{number}.{kind.value}.offset"] = feat.offset
+    for number, key in enumerate(graph.schema.foreign_keys):
+        tensors[f"child_offset.{number}"] = graph.child_offset[key]
+        tensors[f"child_row.{number}"] = graph.child_row[key]
+    return tensors
+
+
+def _from_tensors(schema: GraphSchema, tensors: Mapping[str, Tensor]) -> RelationalGraph:
+    frames, numbers = {}, {table: i for i, table in enumerate(schema.node_types)}
+    for table, number in numbers.items():
+        names = schema.tables[table].columns_by_stype()
+        num_rows = len(tensors[f"{number}.time"])
+        feats = {kind: _feature(tensors, f"{number}.{kind.value}", kind, num_rows, len(names[kind])) for kind in names}
+        frames[table] = TensorFrame(feats, names)
+    keys = list(enumerate(schema.foreign_keys))
+    return RelationalGraph(
+        schema,
+        frames,
+        time={t: tensors[f"{n}.time"] for t, n in numbers.items()},
+        parent={t: tensors[f"{n}.parent"] for t, n in numbers.items()},
+        child_offset={key: tensors[f"child_offset.{i}"] for i, key in keys},
+        child_row={key: tensors[f"child_row.{i}"] for i, key in keys},
+        duplicate={t: tensors[f"{n}.duplicate"] for t, n in numbers.items()},
+    )
+
+
+def _feature(tensors: Mapping[str, Tensor], name: str, kind: stype, num_rows: int, num_columns: int):
+    if name in tensors:
+        return tensors[name]
+    holder = MultiEmbeddingTensor if kind is stype.embedding else MultiNestedTensor
+    return holder(num_rows, num_columns, tensors[f"{name}.values"], tensors[f"{name}.offset"])
+
+
+__all__ = ["cache_folder", "load_graph"]
+

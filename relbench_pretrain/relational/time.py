@@ -1,0 +1,42 @@
+"""The one place where times become integers: UNIX seconds in int64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+SECONDS_PER_DAY = 86_400
+
+ALWAYS = np.iinfo(np.int64).min
+"""The time of a row without one: earlier than everything, hence visible at any time."""
+
+
+def to_unix_seconds(times: pd.Series | pd.DatetimeIndex) -> np.ndarray:
+    """Turns datetimes of any unit and time zone into UNIX seconds, rounded down.
+
+    Args:
+        times: A datetime series ``(num_rows,)`` of unit s, ms, us or ns; aware times are taken as the
+            instants that they name, naive ones as UTC.
+
+    Returns:
+        int64 seconds ``(num_rows,)``.
+
+    Raises:
+        TypeError: If the values are no datetimes.
+        ValueError: If a time is missing; the message names the first row.
+    """
+    times = pd.Series(times)
+    if not pd.api.types.is_datetime64_any_dtype(times.dtype):
+        raise TypeError(f"times must be datetimes, got dtype {times.dtype}: convert them with pandas.to_datetime")
+    if times.isna().any():
+        raise ValueError(f"row {int(np.argmax(times.isna().to_numpy()))} has no time")
+    if times.dt.tz is not None:
+        times = times.dt.tz_convert("UTC").dt.tz_localize(None)
+    values = times.to_numpy()
+    per_second = np.timedelta64(1, "s") // np.timedelta64(1, np.datetime_data(values.dtype)[0])
+    return values.astype(np.int64) // int(per_second)  # floor division is right before 1970 too
+
+
+def timestamp_seconds(timestamp: pd.Timestamp | str) -> int:
+    """Turns one timestamp into UNIX seconds."""
+    return int(to_unix_seconds(pd.Series([pd.Timestamp(timestamp)]))[0])

@@ -1,0 +1,81 @@
+"""Mini-batches: a PyG ``NodeLoader`` that joins sampled rows with their features, keys and times."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.loader import NodeLoader
+from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput
+
+from relbench_pretrain.relational.graph import RelationalGraph
+from relbench_pretrain.sampling.hgsampling import ANY_TABLE
+
+
+class RelationalLoader(NodeLoader):
+    """Loads sampled subgraphs as ``HeteroData``.
+
+    A batch has, per table, ``tf`` (features), ``n_id`` (row numbers), ``time`` and ``age`` (seconds to the row's
+    time limit, −1 without a time), ``parent_id`` (row numbers of all parents, sampled or not), ``duplicate`` and,
+    where subgraphs are disjoint, ``batch``; per edge type ``edge_index``, ``rank`` and ``age``. Where all seeds are
+    of one table, this table has ``input_id``, ``seed_time`` and ``batch_size``.
+
+    Args:
+        graph: The graph, already indexed by the sampler.
+        sampler: The sampler.
+        input_nodes: Table and row numbers of the seeds; the table is ``ANY_TABLE`` if rows are numbered over all tables.
+        input_time: Time limit of each seed in UNIX seconds ``(num_seeds,)``.
+        input_id: A number for each seed that the batch's randomness is derived from; its place by default.
+        transform: Applied to each batch, in the worker.
+        **kwargs: Arguments of :class:`torch.utils.data.DataLoader`.
+    """
+
+    def __init__(
+        self,
+        graph: RelationalGraph,
+        sampler: BaseSampler,
+        input_nodes: tuple[str, Tensor],
+        input_time: Tensor,
+        input_id: Tensor | None = None,
+        transform: Callable[[HeteroData], HeteroData] | None = None,
+        **kwargs,
+    ) -> None:
+        self.graph = graph
+        super().__init__(
+            HeteroData(),
+            sampler,
+            input_nodes=input_nodes,
+            input_time=input_time,
+            input_id=input_id,
+            transform=transform,
+            filter_per_worker=True,
+            **kwargs,
+        )
+
+    def filter_fn(self, out: HeteroSamplerOutput) -> HeteroData:
+        """Joins a sampled subgraph with everything that is known of its rows."""
+        data = HeteroData()
+        graph, (input_id, seed_time, times) = self.graph, out.metadata
+        for table, rows in out.node.items():
+            store = data[table]
+            store.tf = graph.frames[table][rows]
+            store.num_nodes = rows.numel()
+            store.n_id = rows
+            store.age = times.age[table]
+            store.duplicate = graph.duplicate[table][rows]
+            store.parent_id = graph.parent[table][rows]
+            if graph.schema.tables[table].time_column is not None:
+                store.time = graph.time[table][rows]
+            if out.batch is not None:
+                store.batch = out.batch[table]
+        for edge_type, source in out.row.items():
+            store = data[edge_type]
+            store.edge_index = torch.stack([source, out.col[edge_type]])
+            store.rank = times.edge_rank[edge_type]
+            store.age = times.edge_age[edge_type]
+        if self.input_data.input_type != ANY_TABLE:
+            store = data[self.input_data.input_type]
+            store.input_id, store.seed_time, store.batch_size = input_id, seed_time, len(seed_time)
+        return data if self.transform is None else self.transform(data)

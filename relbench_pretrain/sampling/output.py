@@ -1,0 +1,137 @@
+"""From the samplers' flat arrays to PyG's sampler output, and on to a mini-batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.sampler import HeteroSamplerOutput, NodeSamplerInput
+
+from relbench_pretrain.relational.schema import EdgeType
+from relbench_pretrain.relational.time import ALWAYS
+from relbench_pretrain.sampling.csc import GraphIndex
+from relbench_pretrain.sampling.kernels import compiled
+
+NO_AGE = -1.0
+"""The age of a row without a time."""
+
+
+@dataclass(frozen=True)
+class SampledTimes:
+    """What a sampler knows of time, beside the structure that PyG's output holds.
+
+    Args:
+        age: Per table, seconds from each row's time to its time limit ``(num_nodes,)``, −1 without a time.
+        edge_rank: Per edge type, the recency rank of the source among the destination's rows under this
+            edge type, 0 for the newest ``(num_edges,)``.
+        edge_age: Per edge type, seconds from the source's time to the destination's limit ``(num_edges,)``,
+            −1 where the source has no time.
+    """
+
+    age: dict[str, Tensor]
+    edge_rank: dict[EdgeType, Tensor]
+    edge_age: dict[EdgeType, Tensor]
+
+
+def flat_output(
+    index: GraphIndex,
+    nodes: np.ndarray,
+    links: np.ndarray,
+    reference: np.ndarray,
+    inputs: NodeSamplerInput,
+    disjoint: bool = False,
+) -> HeteroSamplerOutput:
+    """Splits flat arrays of rows and links by table and edge type.
+
+    Args:
+        index: The graph.
+        nodes: Rows ``(num_nodes, 4)``: table, row, time (a position in ``reference``), position within the table.
+        links: Links ``(num_links, 5)``, sorted by foreign key: foreign key, child position, parent position,
+            recency rank of the child, directions (1 = child to parent, 2 = parent to child, 3 = both).
+        reference: The UNIX seconds that ages are counted from ``(num_times,)``.
+        inputs: The seeds, kept in ``metadata``.
+        disjoint: Whether each seed has a subgraph, and a time, of its own; then ``batch`` tells the seed of each row.
+
+    Returns:
+        The output; ``metadata`` is ``(input_id, seed_time, SampledTimes)``.
+    """
+    tables, keys = index.node_types, index.graph.schema.foreign_keys
+    rows, owners, ages, bounds = _split_nodes(nodes, index.flat.time, index.flat.offset, reference)
+    rows, owners, ages = torch.from_numpy(rows), torch.from_numpy(owners), torch.from_numpy(ages)
+    spans = {table: slice(int(bounds[i]), int(bounds[i + 1])) for i, table in enumerate(tables)}
+    source, target, rank, edge_age = {}, {}, {}, {}
+    for direction, edge_types in (
+        (UP, [key.edge_type for key in keys]),
+        (DOWN, [key.reverse_edge_type for key in keys]),
+    ):
+        ends, values, ptr = _split_links(links, direction, rows.numpy(), owners.numpy(), bounds, index.flat, reference)
+        ends, values, ptr = torch.from_numpy(ends), torch.from_numpy(values), ptr.tolist()
+        for k, edge_type in enumerate(edge_types):
+            source[edge_type], target[edge_type], rank[edge_type] = ends[:, ptr[k] : ptr[k + 1]].unbind(0)
+            edge_age[edge_type] = values[ptr[k] : ptr[k + 1]]
+    times = SampledTimes({t: ages[span] for t, span in spans.items()}, rank, edge_age)
+    return HeteroSamplerOutput(
+        node={t: rows[span] for t, span in spans.items()},
+        row=source,
+        col=target,
+        edge=None,
+        batch={t: owners[span] for t, span in spans.items()} if disjoint else None,
+        metadata=(inputs.input_id, inputs.time, times),
+    )
+
+
+UP, DOWN = 1, 2
+"""Directions of a link: child to parent, parent to child."""
+
+
+@compiled
+def _split_nodes(nodes, time, offset, reference):
+    """Sorts rows by table and position. Returns row numbers, owners, ages and where each table begins."""
+    bounds = np.zeros(len(offset), dtype=np.int64)
+    for i in range(len(nodes)):
+        bounds[nodes[i, 0] + 1] += 1
+    bounds = np.cumsum(bounds)
+    rows = np.empty(len(nodes), dtype=np.int64)
+    owners = np.empty(len(nodes), dtype=np.int64)
+    ages = np.empty(len(nodes), dtype=np.float32)
+    for i in range(len(nodes)):
+        place = bounds[nodes[i, 0]] + nodes[i, 3]
+        rows[place], owners[place] = nodes[i, 1], nodes[i, 2]
+        ages[place] = _age(time[offset[nodes[i, 0]] + nodes[i, 1]], reference[nodes[i, 2]])
+    return rows, owners, ages, bounds
+
+
+@compiled
+def _age(time, reference):
+    return np.float32(NO_AGE) if time == ALWAYS else np.float32(reference - time)
+
+
+@compiled
+def _split_links(links, direction, rows, owners, bounds, graph, reference):
+    """Picks the links of one direction. Returns source, target and rank ``(3, num_edges)``, ages, and key bounds."""
+    num_keys = len(graph.key_child)
+    ptr = np.zeros(num_keys + 1, dtype=np.int64)
+    for i in range(len(links)):
+        if links[i, 4] & direction:
+            ptr[links[i, 0] + 1] += 1
+    ptr = np.cumsum(ptr)
+    ends = np.empty((3, ptr[-1]), dtype=np.int64)
+    ages = np.empty(ptr[-1], dtype=np.float32)
+    size = 0
+    for i in range(len(links)):
+        if not links[i, 4] & direction:
+            continue
+        k, child, parent = links[i, 0], links[i, 1], links[i, 2]
+        child_table, parent_table = graph.key_child[k], graph.key_parent[k]
+        if direction == UP:
+            ends[0, size], ends[1, size], ends[2, size] = child, parent, links[i, 3]
+            source_time = graph.time[graph.offset[child_table] + rows[bounds[child_table] + child]]
+            ages[size] = _age(source_time, reference[owners[bounds[parent_table] + parent]])
+        else:
+            ends[0, size], ends[1, size], ends[2, size] = parent, child, 0
+            source_time = graph.time[graph.offset[parent_table] + rows[bounds[parent_table] + parent]]
+            ages[size] = _age(source_time, reference[owners[bounds[child_table] + child]])
+        size += 1
+    return ends, ages, ptr
