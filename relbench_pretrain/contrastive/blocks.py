@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -90,7 +91,8 @@ def similarity(anchor: Tensor, candidate: Tensor, temperature: float) -> Tensor:
     Returns:
         ``(num_tables, num_anchors, num_candidates)``.
     """
-    with torch.autocast(anchor.device.type, enabled=False):
+    device = anchor.device.type  # there are devices without autocast
+    with torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext():
         return (at_least_float32(anchor) / temperature) @ at_least_float32(candidate).mT
 
 

@@ -60,7 +60,8 @@ class LinkContrast(ContrastiveObjective):
             parent_index: By ``ForeignKey.edge_type`` the place of each child's parent in
                 ``x[parent]``, −1 where the parent is not there, ``(num_children,)``.
             parent_id: By ``ForeignKey.edge_type`` the number of each child's parent, −1 for a
-                null, ``(num_children,)``. It counts also where the parent is not there.
+                null, ``(num_children,)``. It counts also where the parent is not there. A foreign
+                key that is left out of both dictionaries has no links.
             generator: Draws the negatives where there are too many.
 
         Returns:
@@ -68,14 +69,17 @@ class LinkContrast(ContrastiveObjective):
             children whose parent is not there, without negatives, among them.
 
         Raises:
-            ValueError: If a table or a foreign key is not in the schema or the numbers of rows differ.
+            ValueError: If a table or a foreign key is not in the schema, or numbers of rows or keys differ.
         """
         rows, row_id = self._rows_and_ids(x, row_id)
+        if one_sided := parent_index.keys() ^ parent_id.keys():
+            raise ValueError(f"parent_index and parent_id must have the same keys; only one has {sorted(one_sided)}")
+        given = parent_index.keys()
         parent_index = self._by_foreign_key("parent_index", parent_index, row_id)
         parent_id = self._by_foreign_key("parent_id", parent_id, row_id)
         pool = (self._pool(rows), self._pool(row_id), self._pool(parent_id))
 
-        size = {key: _size(key, rows, pool[0]) for key in self.foreign_keys}
+        size = {key: _size(key, rows, pool[0]) if key.edge_type in given else 0 for key in self.foreign_keys}
         parts = [self._unused([self.bilinear[key.edge_type] for key in size if not size[key]], pool[0])]
         for keys in blocks(size):
             child, parent = _sides(keys, rows, row_id, parent_id)

@@ -1,0 +1,28 @@
+"""Networks: attribute encoders, tabular models, time and graph encoders, heads."""
+
+from relbench_pretrain.nn.backbone import Backbone
+from relbench_pretrain.nn.graph_sage import GraphEncoder, GraphSAGE
+from relbench_pretrain.nn.heads import MLPHead
+from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.nn.table_encoders import (
+    LinearTableEncoder,
+    ResNetTableEncoder,
+    TableEncoder,
+    TransformerTableEncoder,
+)
+from relbench_pretrain.nn.temporal_transformer import TemporalTransformer
+from relbench_pretrain.nn.time_encoder import TimeEncoder
+
+__all__ = [
+    "Backbone",
+    "GraphEncoder",
+    "GraphSAGE",
+    "LinearTableEncoder",
+    "MLPHead",
+    "ResNetTableEncoder",
+    "Subgraph",
+    "TableEncoder",
+    "TemporalTransformer",
+    "TimeEncoder",
+    "TransformerTableEncoder",
+]

@@ -122,7 +122,7 @@ class TextEncoder(LinearEmbeddingEncoder):
 
     def encode_forward(self, feat: MultiEmbeddingTensor, col_names: list[str] | None = None) -> Tensor:
         """Returns the encodings ``(num_rows, num_columns, channels)``."""
-        values = feat.values.reshape(feat.num_rows, sum(self.emb_dim_list))
+        values = feat.values.reshape(feat.num_rows, sum(self.emb_dim_list)).to(self.biases.dtype)
         # One number tells whether there is a NaN or an infinity anywhere; only then look for its row.
         broken = not bool(values.sum().isfinite())
         encoded = []

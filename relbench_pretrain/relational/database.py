@@ -20,13 +20,12 @@ from relbench.load import RelBenchDataset
 from relbench.manifest import TableSpec
 
 from relbench_pretrain.relational.database_check import (
-    DatabaseError,
     DatabaseReport,
     DatabaseWarning,
     ForeignKeyReport,
     check_database,
-    foreign_key_index,
 )
+from relbench_pretrain.relational.key_columns import DatabaseError, foreign_key_index
 from relbench_pretrain.relational.synthetic import DEMO_VERSION, MIN_ROWS, write_demo_database
 
 __all__ = [
@@ -115,7 +114,7 @@ def _with_datetimes(df: pd.DataFrame, time_col: str | None) -> pd.DataFrame:
     """Parquet's dates arrive as Python objects; in a time column they stay, because RelBench's tasks fail on them."""
     if not df.columns.is_unique:
         return df  # the check says so
-    objects = [column for column in df.columns[df.dtypes == object] if column != time_col]
+    objects = [column for column in df.select_dtypes("object") if column != time_col]
     dates = [column for column in objects if ptypes.infer_dtype(df[column], skipna=True) == "date"]
     return df.assign(**{column: df[column].astype("datetime64[s]") for column in dates}) if dates else df
 

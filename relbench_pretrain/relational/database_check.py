@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
-import numbers
 import warnings
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,16 +10,13 @@ import pandas as pd
 import pandas.api.types as ptypes
 from relbench.base import Database, Table
 
-NUMBERS = {"empty", "integer", "floating", "mixed-integer-float", "decimal"}
+from relbench_pretrain.relational.key_columns import NUMBERS, DatabaseError, integer_keys, kind_of, plain_value
+
 HOMOGENEOUS = NUMBERS | {
     *("string", "bytes", "boolean"),
     *("datetime", "datetime64", "timedelta", "timedelta64", "time", "period", "interval"),
 }
 """What :func:`pandas.api.types.infer_dtype` calls an object column of one kind, missing values aside."""
-
-
-class DatabaseError(ValueError):
-    """A database that no graph can be built from. The message names table, column, row and remedy."""
 
 
 class DatabaseWarning(UserWarning):
@@ -110,25 +104,6 @@ def check_database(db: Database) -> DatabaseReport:
     return DatabaseReport({name: len(table) for name, table in db.table_dict.items()}, reports)
 
 
-def foreign_key_index(series: pd.Series, num_parents: int) -> np.ndarray:
-    """Turns a foreign key column into row numbers of the parent table.
-
-    Args:
-        series: The foreign keys ``(num_rows,)``: integers of any width, nullable or not, or floats with integral
-            values and NaN for null.
-        num_parents: Rows of the parent table.
-
-    Returns:
-        int64 row numbers ``(num_rows,)``, −1 where the key is null or dangles.
-
-    Raises:
-        DatabaseError: If a value is not an integer.
-    """
-    values, null = _integers(series, f"Foreign key {series.name!r}")
-    values[null | (values < 0) | (values >= num_parents)] = -1
-    return values
-
-
 def _check_columns(name: str, table: Table) -> None:
     columns = table.df.columns
     if repeated := columns[columns.duplicated()].unique().tolist():
@@ -149,12 +124,12 @@ def _check_primary_key(name: str, table: Table) -> None:
         return
     where = f"Table {name!r}, primary key {table.pkey_col!r}"
     remedy = "number the rows from 0 in their order (0, 1, 2, ...) and let the foreign keys hold these numbers"
-    values, null = _integers(table.df[table.pkey_col], where)
+    values, null = integer_keys(table.df[table.pkey_col], where)
     wrong = null | (values != np.arange(len(values)))
     if wrong.any():
         row = _first(wrong)
         found = table.df[table.pkey_col].iloc[row]
-        raise DatabaseError(f"{where}, row {row}: found {_plain(found)!r} where {row} was due; {remedy}")
+        raise DatabaseError(f"{where}, row {row}: found {plain_value(found)!r} where {row} was due; {remedy}")
 
 
 def _check_times(name: str, table: Table) -> None:
@@ -200,39 +175,26 @@ def _check_kinds(name: str, table: Table) -> None:
             continue
         present = series.notna().to_numpy()
         values = series.to_numpy()[present]
-        if len(kinds := {_kind(cls) for cls in set(map(type, values))}) == 1 and "date" not in kinds:
+        if len(kinds := {kind_of(cls) for cls in set(map(type, values))}) == 1 and "date" not in kinds:
             continue
         where = f"Table {name!r}, column {column!r}, row"
-        usual = _kind(type(values[0]))
+        usual = kind_of(type(values[0]))
         if usual == "date":
             row = np.flatnonzero(present)[0]
             raise DatabaseError(
                 f"{where} {row}: {values[0]!r} is a plain Python date; "
                 f"convert the column with pandas.to_datetime(db.table_dict[{name!r}].df[{column!r}])"
             )
-        odd = next(i for i, value in enumerate(values) if _kind(type(value)) != usual)
+        odd = next(i for i, value in enumerate(values) if kind_of(type(value)) != usual)
+        value, row = values[odd], np.flatnonzero(present)[odd]
         raise DatabaseError(
-            f"{where} {np.flatnonzero(present)[odd]}: {_plain(values[odd])!r} is a {_kind(type(values[odd]))} in a column that "
-            f"begins with a {usual}; make all values of one type, e.g. with .astype(str), or set the odd ones to None"
+            f"{where} {row}: {plain_value(value)!r} is a {kind_of(type(value))} in a column that begins with {usual}s; "
+            "make all values of one type, e.g. with .astype(str), or set the odd ones to None"
         )
 
 
 def _is_homogeneous(series: pd.Series) -> bool:
     return ptypes.infer_dtype(series, skipna=True) in HOMOGENEOUS
-
-
-def _kind(cls: type) -> str:
-    if issubclass(cls, (bool, np.bool_)):
-        return "boolean"
-    if issubclass(cls, numbers.Number):
-        return "number"
-    if issubclass(cls, str):
-        return "string"
-    if issubclass(cls, (list, tuple, set, frozenset, np.ndarray)):
-        return "list"
-    if issubclass(cls, datetime.date) and not issubclass(cls, datetime.datetime):
-        return "date"
-    return "datetime" if issubclass(cls, (datetime.datetime, np.datetime64)) else cls.__name__
 
 
 def _check_foreign_key(db: Database, name: str, column: str) -> ForeignKeyReport:
@@ -248,7 +210,7 @@ def _check_foreign_key(db: Database, name: str, column: str) -> ForeignKeyReport
             f"{where} refers to table {parent!r}, which has no primary key: "
             "name its primary key in the manifest, or drop the foreign key"
         )
-    values, null = _integers(table.df[column], where)
+    values, null = integer_keys(table.df[column], where)
     dangling = ~null & ((values < 0) | (values >= len(db.table_dict[parent])))
     first = _first(dangling) if dangling.any() else None
     return ForeignKeyReport(parent, len(values), int(null.sum()), int(dangling.sum()), first)
@@ -258,50 +220,9 @@ def _describe_dangling(db: Database, name: str, column: str, report: ForeignKeyR
     value = db.table_dict[name].df[column].iloc[report.first_dangling]
     return (
         f"Table {name!r}, foreign key {column!r}: {report.num_dangling} of {report.num_rows} values are no row of "
-        f"{report.parent!r}, which has rows 0 to {len(db.table_dict[report.parent]) - 1}; the first is {_plain(value)!r} in "
-        f"row {report.first_dangling}. They give no edge."
+        f"{report.parent!r}, whose {len(db.table_dict[report.parent])} rows are numbered from 0; the first is "
+        f"{plain_value(value)!r} in row {report.first_dangling}. They give no edge."
     )
-
-
-def _integers(series: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """A key column as new int64 ``(num_rows,)``, −1 where null, and where it is null ``(num_rows,)``."""
-    null = series.isna().to_numpy()
-    if series.dtype == object and ptypes.infer_dtype(series, skipna=True) in NUMBERS:
-        series = series.astype("float64")
-    if ptypes.is_bool_dtype(series.dtype) or not ptypes.is_numeric_dtype(series.dtype):
-        raise _not_integer(series, _odd_rows(series, null), where)
-    if ptypes.is_integer_dtype(series.dtype):
-        fill = {"na_value": -1} if null.any() else {}
-        return np.array(series.to_numpy(dtype=np.int64, **fill)), null
-    values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-    odd = ~null & ((values != np.floor(values)) | np.isinf(values))
-    if odd.any():
-        raise _not_integer(series, np.flatnonzero(odd), where)
-    # Beyond 2^62 no table has rows; the cast would overflow and might hit one.
-    return np.where(null, -1, np.clip(values, -(2.0**62), 2.0**62)).astype(np.int64), null
-
-
-def _odd_rows(series: pd.Series, null: np.ndarray) -> Iterable[int]:
-    """The rows that hold something else than an integer, of a column where that is so."""
-    if series.dtype != object:
-        return np.flatnonzero(~null)
-    values = series.to_numpy()
-    return (i for i in np.flatnonzero(~null) if _kind(type(values[i])) != "number" or values[i] % 1 != 0)
-
-
-def _not_integer(series: pd.Series, rows: Iterable[int], where: str) -> DatabaseError:
-    row = next(iter(rows), 0)
-    found = f"found {_plain(series.iloc[row])!r}" if len(series) else "found no row"
-    return DatabaseError(
-        f"{where}, row {row}: {found} in a column of dtype {series.dtype}, but keys are integers: a foreign key holds "
-        "the row number of its parent, or nothing; convert the column, or replace names by row numbers, "
-        "e.g. names.map({name: row for row, name in enumerate(parents)})"
-    )
-
-
-def _plain(value: object) -> object:
-    """A NumPy scalar as Python prints it."""
-    return value.item() if isinstance(value, (np.number, np.bool_)) else value
 
 
 def _first(mask: np.ndarray) -> int:

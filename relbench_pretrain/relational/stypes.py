@@ -17,6 +17,10 @@ MAX_CATEGORIES = 1_000
 MAX_CATEGORY_SHARE = 0.5
 """A string column in which more than this share of the rows is distinct is text."""
 
+MIN_TEXT_WORDS = 4
+"""Strings that hardly repeat and have fewer words than this on average are names, codes or addresses of their rows.
+They are left out: a network learns them by heart and is worse on rows that it has not seen."""
+
 CODE_COLUMN = re.compile(r"(?:^|_)(?i:id|code|type|status|category|flag)$|[a-z](?:Id|ID|Code|Type|Status|Category|Flag)$")
 """Names that say that an integer is a code rather than a quantity."""
 
@@ -29,14 +33,15 @@ def infer_stype(name: str, values: pd.Series) -> stype | None:
 
     Dates are timestamps, booleans categories, lists of numbers of one length embeddings and other lists
     multicategorical. Numbers are numerical, except integers whose name says that they are codes. Strings
-    are categories while their values repeat, and text otherwise.
+    are categories while their values repeat, text if they hardly do and have several words, and have no type
+    otherwise: names and addresses of rows are left out unless an override asks for them.
 
     Args:
         name: The column's name.
         values: The column's values ``(num_rows,)``.
 
     Returns:
-        The type, or None where no value is there to tell.
+        The type, or None where no value is there to tell and for names and addresses of rows.
     """
     values = values.dropna()
     if values.empty:
@@ -52,8 +57,15 @@ def infer_stype(name: str, values: pd.Series) -> stype | None:
     if not isinstance(values.iloc[0], str):
         return stype.categorical
     distinct = values.nunique()
-    repeats = distinct <= MAX_CATEGORIES and distinct <= max(MAX_CATEGORY_SHARE * len(values), 2)
-    return stype.categorical if repeats else stype.text_embedded
+    if distinct <= MAX_CATEGORIES and distinct <= max(MAX_CATEGORY_SHARE * len(values), 2):
+        return stype.categorical
+    return stype.text_embedded if _is_prose(values) else None
+
+
+def _is_prose(values: pd.Series) -> bool:
+    """Whether strings say something, rather than name their row: names and addresses have few words."""
+    sample = values.iloc[:: max(1, len(values) // 10_000)]
+    return float(sample.str.split().str.len().mean()) >= MIN_TEXT_WORDS
 
 
 def _is_code(name: str, values: pd.Series) -> bool:

@@ -7,6 +7,8 @@ products drive people away. So the next months can be read from recent rows arou
 well from all rows, and hardly from the customer's own row.
 """
 
+from __future__ import annotations
+
 import numpy as np
 
 from relbench_pretrain.relational.synthetic_shop import (
@@ -23,7 +25,7 @@ Columns = dict[str, np.ndarray]
 
 LEAVE_RATE, RETURN_RATE = 1 / 130, 1 / 110  # chance per week to lose and to regain interest
 ORDER_PULL, VISIT_PULL = 2.3, 0.5  # how strongly the mood sets the pace
-NEED_WEEKS, MAX_NEED = 6, 1.5
+NEED_WEEKS, MAX_NEED = 6, 1.5  # the need for an order grows from 0 after the last one, up to a limit
 TASTE_RATE = 1 / 40  # chance per week to turn to another department
 LOYALTY = 0.75  # share of visits and items within the department of the moment
 NUM_REMEMBERED = 4  # products that a customer has in mind, half of all items are among them
@@ -45,16 +47,18 @@ class ShopLife:
         customers, products = shop.num_customers, shop.num_products
         self.engaged = rng.random(customers) < 0.6
         self.wobble = 0.4 * rng.normal(size=customers)
+        self.mood = np.zeros(customers)  # from the first week on: engaged or not, plus wobble
         self.experience = np.zeros(customers)
         self.upcoming = np.zeros(customers)
         self.taste = shop.home.copy()
         self.remembered = np.full((customers, NUM_REMEMBERED), -1)
         self.trend = 0.5 * rng.normal(size=products)
+        self.demand = np.zeros(products)  # from the first week on: cumulative, in order of the shelf
         self.slowness = rng.normal(size=shop.num_warehouses)
         # Products in order of department: one cumulative sum then serves all departments.
         self.shelf = np.argsort(shop.department, kind="stable")
         self.shelf_ends = np.cumsum(np.bincount(shop.department, minlength=NUM_DEPARTMENTS))
-        self.last_order = np.full(customers, -6)
+        self.last_order = np.full(customers, -NEED_WEEKS)
         self.num_orders = 0
 
     def run(self) -> dict[str, Columns]:
@@ -80,9 +84,7 @@ class ShopLife:
 
     def _weekly_pace(self) -> np.ndarray:
         """Each week's share of all events: the customers there are, and the season."""
-        joined = np.bincount(
-            self.shop.signed_up // SECONDS_PER_WEEK, self.shop.activity, minlength=NUM_WEEKS
-        )
+        joined = np.bincount(self.shop.signed_up // SECONDS_PER_WEEK, self.shop.activity, minlength=NUM_WEEKS)
         season = 1 + 0.1 * np.sin(2 * np.pi * np.arange(NUM_WEEKS) / 52)
         pace = np.cumsum(joined) * season
         return pace / pace.sum()
@@ -140,9 +142,7 @@ class ShopLife:
 
     def _visit(self, week: int, total: float) -> dict[str, Columns]:
         rng = self.rng
-        who, when = self._draw_events(
-            week, self._rates(week, total, self.shop.activity**0.7, VISIT_PULL)
-        )
+        who, when = self._draw_events(week, self._rates(week, total, self.shop.activity**0.7, VISIT_PULL))
         product = self._choose(who)
         self._remember(who, product)
         mood = self.mood[who]
@@ -158,9 +158,7 @@ class ShopLife:
     def _order(self, week: int, total: float) -> dict[str, Columns]:
         rng = self.rng
         due = np.minimum((week - self.last_order) / NEED_WEEKS, MAX_NEED)
-        who, when = self._draw_events(
-            week, self._rates(week, total, self.shop.activity * due, ORDER_PULL)
-        )
+        who, when = self._draw_events(week, self._rates(week, total, self.shop.activity * due, ORDER_PULL))
         self.last_order[who] = week
         number = self.num_orders + np.arange(len(who))
         self.num_orders += len(who)
@@ -202,9 +200,7 @@ class ShopLife:
             "days_late": (days - promised)[sent].round(1),
         }
 
-    def _fill_baskets(
-        self, who: np.ndarray, when: np.ndarray, number: np.ndarray
-    ) -> tuple[Columns, Columns]:
+    def _fill_baskets(self, who: np.ndarray, when: np.ndarray, number: np.ndarray) -> tuple[Columns, Columns]:
         rng = self.rng
         size = 1 + rng.poisson(EXTRA_ITEMS, len(who))
         buyer, time = np.repeat(who, size), np.repeat(when, size)

@@ -4,6 +4,8 @@ Nothing in this module is written to disk as it is. The events are drawn from th
 the tables show them only in part, so that a row alone says little about its own future.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +21,8 @@ WINDOW_DAYS = 84
 VAL_TIMESTAMP = START + np.timedelta64(130 * SECONDS_PER_WEEK, "s")
 TEST_TIMESTAMP = START + np.timedelta64(143 * SECONDS_PER_WEEK, "s")
 
-# Shares of the requested number of rows. With what follows from them (items, shipments and
-# reviews of the orders) they add up to one.
+# Shares of the requested number of rows. With what follows from the orders (their items, shipments and reviews)
+# they add up to one.
 CUSTOMER_SHARE, PRODUCT_SHARE, STOCK_SHARE = 0.02, 0.01, 0.015
 ORDER_SHARE, VISIT_SHARE = 0.155, 0.39
 
@@ -92,7 +94,7 @@ def draw_shop(num_rows: int, rng: np.random.Generator) -> Shop:
 
 
 def _draw_customers(count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    # A shop that starts with customers: a third join in the first weeks.
+    # The shop starts with customers: many join in the first weeks.
     early = rng.random(count) < 0.4
     week = np.where(early, rng.uniform(0, 9, count), rng.uniform(0, 150, count))
     home = rng.choice(NUM_DEPARTMENTS, count, p=DEPARTMENT_SHARES)

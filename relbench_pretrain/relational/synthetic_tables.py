@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from relbench.manifest import TableSpec
 
 from relbench_pretrain.relational import synthetic_text as text
 from relbench_pretrain.relational.synthetic_events import Columns
-from relbench_pretrain.relational.synthetic_shop import (
-    SECONDS_PER_DAY,
-    START,
-    Shop,
-)
+from relbench_pretrain.relational.synthetic_shop import SECONDS_PER_DAY, START, Shop
 
 TABLES = {
     "warehouses": TableSpec(pkey="warehouse_id"),

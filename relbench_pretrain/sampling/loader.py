@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import HeteroData
@@ -12,6 +13,7 @@ from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput
 
 from relbench_pretrain.relational.graph import RelationalGraph
 from relbench_pretrain.sampling.hgsampling import ANY_TABLE
+from relbench_pretrain.sampling.kernels import batch_state
 
 
 class RelationalLoader(NodeLoader):
@@ -20,7 +22,7 @@ class RelationalLoader(NodeLoader):
     A batch has, per table, ``tf`` (features), ``n_id`` (row numbers), ``time`` and ``age`` (seconds to the row's
     time limit, −1 without a time), ``parent_id`` (row numbers of all parents, sampled or not), ``duplicate`` and,
     where subgraphs are disjoint, ``batch``; per edge type ``edge_index``, ``rank`` and ``age``. Where all seeds are
-    of one table, this table has ``input_id``, ``seed_time`` and ``batch_size``.
+    of one table, this table has ``input_id``, ``seed_time`` and ``batch_size``. ``random_seed`` is the batch's own.
 
     Args:
         graph: The graph, already indexed by the sampler.
@@ -78,4 +80,10 @@ class RelationalLoader(NodeLoader):
         if self.input_data.input_type != ANY_TABLE:
             store = data[self.input_data.input_type]
             store.input_id, store.seed_time, store.batch_size = input_id, seed_time, len(seed_time)
+        data.random_seed = self._random_seed(input_id, seed_time)
         return data if self.transform is None else self.transform(data)
+
+    def _random_seed(self, input_id: Tensor | None, seed_time: Tensor) -> int:
+        """A seed for whatever else is random about the batch, different from the sampler's own stream."""
+        ids = input_id if input_id is not None else seed_time
+        return int(batch_state(self.node_sampler.seed + 1, ids.numpy())[0] >> np.uint64(1))

@@ -1,0 +1,8 @@
+"""Callbacks of all systems."""
+
+from callbacks.checkpoints import BackboneCheckpoint
+from callbacks.diagnostics import CollapseMonitor, TypeBalance
+from callbacks.loss_normalization import LossNormalization
+from callbacks.multi_device import MultiDevice
+
+__all__ = ["BackboneCheckpoint", "CollapseMonitor", "LossNormalization", "MultiDevice", "TypeBalance"]

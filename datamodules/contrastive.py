@@ -1,0 +1,130 @@
+"""Subgraphs of a relational database and their corrupted views."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch_geometric.data import HeteroData
+
+from datamodules.relational import RelationalDataModule, Stypes
+from relbench_pretrain.contrastive.corruption import Corruption
+from relbench_pretrain.relational.text import TextEmbedder
+from relbench_pretrain.sampling import ANY_TABLE, HGSampler, RelationalLoader, SeedRows, SeedSampler
+from relbench_pretrain.sampling.hgsampling import Budget
+
+
+class CorruptedView:
+    """Adds the corrupted view of every row to a batch, drawn from the batch's own random seed.
+
+    Args:
+        corruption: The fitted corruption.
+    """
+
+    def __init__(self, corruption: Corruption) -> None:
+        self.corruption = corruption
+
+    def __call__(self, batch: HeteroData) -> HeteroData:
+        frames = {table: batch[table].tf for table in batch.node_types}
+        for table, frame in self.corruption(frames, batch.random_seed).items():
+            batch[table].corrupted_tf = frame
+        return batch
+
+
+class ContrastiveDataModule(RelationalDataModule):
+    """Type-balanced subgraphs for pretraining, none with a row later than the validation time.
+
+    The last part of the time before validation is held out: its rows are the seeds of validation, each with what
+    is earlier than itself. Training sees what lies before.
+
+    Args:
+        dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
+        batch_size: Seeds per batch and device.
+        num_per_round: Rows that every table draws per round of HGSampling; see :class:`HGSampler`.
+        num_rounds: Rounds of HGSampling.
+        max_children: Child rows of one row that enter the budgets.
+        seed_tables: The tables that seeds come from, all by default; the paper takes one hub table.
+        seeds_over: ``"tables"`` shares seeds out evenly over tables, ``"rows"`` by their size.
+        time_limit: Whether training subgraphs hold no row later than their seed; validation's never do.
+        corruption: How views are corrupted; every cell with probability 0.4 by default.
+        holdout: The share of the time before validation that is held out.
+        batches_per_epoch: Training batches per epoch; by default as many as draw every row once.
+        val_batches: Batches per validation.
+        stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
+        checkpoint: A pretrained backbone to go on from; its schema is applied.
+        text_embedder: Turns texts into vectors; hashed words by default.
+        num_workers: Processes that make batches beside the training process.
+        seed: Determines order and content of all batches.
+        cache_dir: Where built graphs are kept; ``~/.cache/relbench_pretrain`` by default.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "demo",
+        batch_size: int = 64,
+        num_per_round: Budget = 64,
+        num_rounds: int = 3,
+        max_children: int = 50,
+        seed_tables: list[str] | None = None,
+        seeds_over: Literal["tables", "rows"] = "tables",
+        time_limit: bool = False,
+        corruption: Corruption | None = None,
+        holdout: float = 0.1,
+        batches_per_epoch: int | None = None,
+        val_batches: int = 20,
+        stypes: Stypes | None = None,
+        checkpoint: str | None = None,
+        text_embedder: TextEmbedder | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__(dataset, stypes, checkpoint, text_embedder, num_workers, seed, cache_dir)
+        if not 0 < holdout < 1:
+            raise ValueError(f"holdout must be a share between 0 and 1, got {holdout}")
+        self.save_hyperparameters()
+        self.corruption = corruption or Corruption()
+
+    def setup(self, stage: str) -> None:
+        """Opens the graph, divides its time and fits the corruption on the training rows."""
+        super().setup(stage)
+        if hasattr(self, "cut"):
+            return
+        times = torch.cat([t for name, t in self.graph.time.items() if self.schema.tables[name].time_column is not None])
+        times = times[times <= self.val_time]
+        if len(times) == 0:
+            raise ValueError(f"no row of '{self.dataset_name}' lies before its validation time: there is nothing to pretrain on")
+        start = int(times.min())
+        self.cut = self.val_time - int(self.hparams.holdout * (self.val_time - start))
+        rows = self.graph.rows_until(self.cut)
+        frames = {table: self.graph.frames[table][: rows[table]] for table in self.graph.frames}
+        self.view = CorruptedView(self.corruption.fit(frames))
+        self.train_seeds = SeedRows.between(self.index, None, self.cut, self.hparams.seed_tables)
+        self.val_seeds = SeedRows.between(self.index, self.cut, self.val_time, self.hparams.seed_tables)
+
+    def train_dataloader(self) -> RelationalLoader:
+        """Training subgraphs, in another order every epoch."""
+        limit = self.train_seeds.time if self.hparams.time_limit else torch.full_like(self.train_seeds.time, self.cut)
+        return self._loader(self.train_seeds, limit, self.hparams.batches_per_epoch, shuffle=True)
+
+    def val_dataloader(self) -> RelationalLoader:
+        """Subgraphs around held-out rows with what is earlier, the same ones every time."""
+        return self._loader(self.val_seeds, self.val_seeds.time, self.hparams.val_batches, shuffle=False)
+
+    def _loader(self, seeds: SeedRows, limit: torch.Tensor, num_batches: int | None, shuffle: bool) -> RelationalLoader:
+        hparams = self.hparams
+        sampler = HGSampler(self.index, hparams.num_per_round, hparams.num_rounds, hparams.max_children, self.seed)
+        trainer = self.trainer
+        order = SeedSampler(
+            seeds,
+            hparams.batch_size,
+            hparams.seeds_over,
+            num_batches,
+            shuffle,
+            self.seed,
+            rank=trainer.global_rank if trainer else 0,
+            world_size=trainer.world_size if trainer else 1,
+        )
+        return RelationalLoader(
+            self.graph, sampler, (ANY_TABLE, seeds.rows), limit, transform=self.view, batch_sampler=order, **self.worker_options()
+        )

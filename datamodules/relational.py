@@ -1,0 +1,106 @@
+"""What the datamodules of relational databases have in common: a dataset, and its graph under one schema."""
+
+from __future__ import annotations
+
+from lightning.pytorch import LightningDataModule
+from relbench.load import RelBenchDataset
+
+from relbench_pretrain.checkpoints import read_backbone
+from relbench_pretrain.relational.cache import load_graph
+from relbench_pretrain.relational.database import open_dataset
+from relbench_pretrain.relational.graph import RelationalGraph
+from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
+from relbench_pretrain.relational.time import timestamp_seconds
+from relbench_pretrain.sampling import GraphIndex
+
+Stypes = dict[str, dict[str, str | None]]
+
+
+class RelationalDataModule(LightningDataModule):
+    """Opens a dataset and builds its graph, once for all stages.
+
+    Args:
+        dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
+        stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
+        checkpoint: A pretrained backbone's folder; its schema, with statistics and category maps, is applied.
+        text_embedder: Turns texts into vectors; hashed words by default.
+        num_workers: Processes that make batches beside the training process.
+        seed: Determines order and content of all batches.
+        cache_dir: Where built graphs are kept; ``~/.cache/relbench_pretrain`` by default.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "demo",
+        stypes: Stypes | None = None,
+        checkpoint: str | None = None,
+        text_embedder: TextEmbedder | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        if checkpoint is not None and stypes:
+            raise ValueError("with data.checkpoint the column types are the checkpoint's: leave data.stypes out")
+        self.dataset_name = dataset
+        self.stypes = stypes
+        self.checkpoint = checkpoint
+        self.text_embedder = text_embedder or HashTextEmbedder()
+        self.num_workers = num_workers
+        self.seed = seed
+        self.cache_dir = cache_dir
+        self._graph: RelationalGraph | None = None
+        self._dataset: RelBenchDataset | None = None
+
+    @property
+    def dataset(self) -> RelBenchDataset:
+        """RelBench's dataset object."""
+        if self._dataset is None:
+            self._dataset = open_dataset(self.dataset_name)
+        return self._dataset
+
+    @property
+    def graph(self) -> RelationalGraph:
+        """The graph of the whole database; samplers and limits decide what of it is seen."""
+        return self.index.graph
+
+    @property
+    def schema(self) -> GraphSchema:
+        """The schema that the features are encoded under."""
+        return self.graph.schema
+
+    @property
+    def val_time(self) -> int:
+        """The validation time in UNIX seconds: statistics and pretraining see no later row."""
+        return timestamp_seconds(self.dataset.val_timestamp)
+
+    @property
+    def test_time(self) -> int:
+        """The test time in UNIX seconds."""
+        return timestamp_seconds(self.dataset.test_timestamp)
+
+    def prepare_data(self) -> None:
+        """Builds the graph's cache, so that several processes do not all build it."""
+        self._load()
+
+    def setup(self, stage: str) -> None:
+        """Opens the graph."""
+        if self._graph is None:
+            self.index = GraphIndex.from_graph(self._load())
+            self._graph = self.index.graph
+
+    def _load(self) -> RelationalGraph:
+        schema = read_backbone(self.checkpoint).schema if self.checkpoint else None
+        return load_graph(
+            self.dataset,
+            fitted_until=self.val_time,
+            stypes=self.stypes,
+            embedder=self.text_embedder,
+            schema=schema,
+            cache_dir=self.cache_dir,
+        )
+
+    def worker_options(self) -> dict[str, object]:
+        """Options of the data loaders that follow from the number of workers."""
+        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}

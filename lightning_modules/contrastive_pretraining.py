@@ -1,0 +1,162 @@
+"""Task-agnostic contrastive pretraining of a relational database."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from relbench_pretrain.contrastive.context import ContextContrast
+from relbench_pretrain.contrastive.link import LinkContrast
+from relbench_pretrain.contrastive.normalization import ChanceLevel, Levels, Normalization
+from relbench_pretrain.contrastive.row import RowContrast
+from relbench_pretrain.nn.backbone import Backbone
+from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.relational.schema import EdgeType, GraphSchema
+
+
+class ContrastivePretraining(LightningModule):
+    """Row, link and context level InfoNCE on subgraphs and their corrupted views (Peleška and Šír 2025).
+
+    The loss is the sum of the levels, each normalised by its chance level (Eq. 6) unless the callback
+    ``LossNormalization`` says otherwise. Every level can be left out.
+
+    Args:
+        backbone: The network to pretrain.
+        row: Row level, or None.
+        link: Link level, or None.
+        context: Context level, or None.
+        optimizer: The optimiser; Adam with rate 1e-3 in the paper.
+        lr_scheduler: A schedule stepped after every batch, or None.
+
+    Raises:
+        ValueError: If all levels are left out.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        row: RowContrast | None = None,
+        link: LinkContrast | None = None,
+        context: ContextContrast | None = None,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        levels = {"row": row, "link": link, "context": context}
+        self.levels = torch.nn.ModuleDict({name: level for name, level in levels.items() if level is not None})
+        if not self.levels:
+            raise ValueError("all levels are left out: give at least one of row, link and context")
+        self.backbone = backbone
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.normalization: Normalization = ChanceLevel()
+        self.schema: GraphSchema | None = None
+
+    def setup(self, stage: str) -> None:
+        """Takes the schema of the data at hand."""
+        if self.schema is None:
+            self.schema = self.trainer.datamodule.schema
+
+    def configure_model(self) -> None:
+        """Creates the parameters, which depend on the schema; a second call changes nothing."""
+        self.backbone.build(self.schema)
+        for level in self.levels.values():
+            level.build(self.schema, self.backbone.channels)
+
+    def forward(self, batch: HeteroData) -> dict[str, Tensor]:
+        """Encodes the rows of a batch, and their corrupted view if it has one.
+
+        Returns:
+            Vectors per table ``(num_rows, num_views, channels)``, the original view first.
+        """
+        tables = batch.node_types
+        frames = {t: [batch[t].tf, batch[t].corrupted_tf] if "corrupted_tf" in batch[t] else [batch[t].tf] for t in tables}
+        age = {t: batch[t].age for t in tables if "time" in batch[t]}
+        return self.backbone(frames, Subgraph.from_batch(batch), age)
+
+    def losses(self, batch: HeteroData, x: dict[str, Tensor]) -> Levels:
+        """Computes the anchors' losses of every level.
+
+        Args:
+            batch: The batch.
+            x: What :meth:`forward` returned for it.
+
+        Returns:
+            The losses by level.
+        """
+        original = {table: views[:, 0] for table, views in x.items()}
+        row_id = {table: batch[table].n_id for table in x}
+        result: Levels = {}
+        if "row" in self.levels:
+            corrupted = {table: views[:, 1] for table, views in x.items()}
+            duplicate = {table: batch[table].duplicate for table in x}
+            result["row"] = self.levels["row"](original, corrupted, row_id, duplicate)
+        if "link" in self.levels:
+            index, number = self._parents(batch)
+            result["link"] = self.levels["link"](original, row_id, index, number)
+        if "context" in self.levels:
+            edges = {edge_type: batch[edge_type].edge_index for edge_type in batch.edge_types}
+            result["context"] = self.levels["context"](original, row_id, edges)
+        return result
+
+    def _parents(self, batch: HeteroData) -> tuple[dict[EdgeType, Tensor], dict[EdgeType, Tensor]]:
+        """The place in the batch, and the row number, of each row's parent under each foreign key; −1 for none."""
+        index, number = {}, {}
+        for table, spec in self.schema.tables.items():
+            for position, (column, parent) in enumerate(spec.foreign_keys.items()):
+                forward, backward = (table, f"f2p_{column}", parent), (parent, f"rev_f2p_{column}", table)
+                place = torch.full((batch[table].num_nodes,), -1, device=self.device)
+                # A time limit may leave only one direction of a link; together they have all links.
+                child, owner = batch[forward].edge_index
+                place[child] = owner
+                owner, child = batch[backward].edge_index
+                place[child] = owner
+                index[forward], number[forward] = place, batch[table].parent_id[:, position]
+        return index, number
+
+    def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
+        """Returns the sum of the normalised levels."""
+        return self._step(batch, "train")["loss"]
+
+    def validation_step(self, batch: HeteroData, batch_idx: int) -> dict[str, Any]:
+        """Logs the levels on held-out rows. Returns the loss and the rows' vectors, for callbacks."""
+        return self._step(batch, "val")
+
+    def _step(self, batch: HeteroData, stage: str) -> dict[str, Any]:
+        x = self(batch)
+        levels = self.normalization(self.losses(batch, x), update=stage == "train")
+        loss = torch.stack(list(levels.values())).sum()
+        values = {f"{stage}/loss": loss, **{f"{stage}/loss_{name}": value for name, value in levels.items()}}
+        self.log_dict(
+            {name: value.detach() for name, value in values.items()},
+            prog_bar=True,
+            batch_size=batch.num_nodes,
+            sync_dist=stage != "train",
+        )
+        return {"loss": loss, "embeddings": {table: views[:, 0].detach() for table, views in x.items()}}
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Makes the optimiser and, where there is one, the schedule."""
+        optimizer = self.optimizer(self.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Stores the schema, without which the weights could not be read again."""
+        checkpoint["schema"] = self.schema.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Creates the parameters for the checkpoint's schema."""
+        schema = GraphSchema.from_dict(checkpoint["schema"])
+        if self.schema is not None:
+            schema.require_same_structure(self.schema, "this checkpoint was trained on another database")
+        self.schema = schema
+        self.configure_model()

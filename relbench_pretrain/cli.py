@@ -1,0 +1,135 @@
+"""The command line: a LightningCLI, and the commands beside it. The only file that sees all packages."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+from jsonargparse import auto_cli
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+import callbacks  # noqa: F401
+import datamodules  # noqa: F401  # so that help lists what there is
+import lightning_modules  # noqa: F401
+from callbacks.run_folder import logger_folder
+from relbench_pretrain.checkpoints import CheckpointError
+from relbench_pretrain.evaluation.demo import demo
+from relbench_pretrain.relational.database import DatabaseError, DatasetError
+from relbench_pretrain.relational.schema import SchemaError
+from relbench_pretrain.relational.synthetic import write_demo_database
+from relbench_pretrain.relational.tasks import TaskError
+
+EXPERIMENTS = Path(str(files("relbench_pretrain"))) / "configs" / "experiment"
+USER_ERRORS = (CheckpointError, DatabaseError, DatasetError, SchemaError, TaskError)
+TRACEBACK_VARIABLE = "RELBENCH_PRETRAIN_TRACEBACK"
+
+
+def make_demo(folder: str, num_rows: int = 20_000, seed: int = 0) -> None:
+    """Writes the built-in demo database as a RelBench folder.
+
+    Args:
+        folder: The folder to write.
+        num_rows: Rows over all tables.
+        seed: Another seed gives another database.
+    """
+    print(write_demo_database(folder, num_rows, seed))
+
+
+COMMANDS = {"demo": demo, "make-demo": make_demo}
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes the resolved configuration into the run's own folder, and into ``wandb.config``."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Runs on the first process, once."""
+        if trainer.fast_dev_run:
+            return
+        text = self.parser.dump(self.config, skip_none=False)
+        for logger in trainer.loggers:
+            if type(logger).__name__ == "WandbLogger":
+                logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)
+        folder = logger_folder(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.yaml").write_text(text)
+
+
+class RelBenchPretrainCLI(LightningCLI):
+    """LightningCLI that also finds the shipped experiments by name."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Names the other commands and the shipped experiments under the help text."""
+        names = sorted(str(path.relative_to(EXPERIMENTS)) for path in EXPERIMENTS.rglob("*.yaml"))
+        parser.epilog = (
+            f"Shipped experiments for --config: {', '.join(names)}. "
+            f"Commands beside the Trainer's: {', '.join(COMMANDS)} (each with --help)."
+        )
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parses the command line, in which ``--config`` may name a shipped experiment."""
+        given = sys.argv[1:] if args is None else args
+        if isinstance(given, Sequence):
+            self.config = parser.parse_args(resolve_configs(given))
+        else:
+            super().parse_arguments(parser, args)
+
+    def before_instantiate_classes(self) -> None:
+        """Lets the data take the schema of the checkpoint that the model starts from."""
+        config = self.config[self.subcommand]
+        checkpoint = config.get("model.init_args.checkpoint")
+        if checkpoint is not None and "checkpoint" in (config.get("data.init_args") or {}):
+            config["data.init_args.checkpoint"] = config.get("data.init_args.checkpoint") or checkpoint
+
+
+def resolve_configs(args: Sequence[str]) -> list[str]:
+    """Replaces names of shipped experiments after ``--config`` by their paths; files that exist go first."""
+    resolved = []
+    for i, arg in enumerate(args):
+        option, equals, value = arg.partition("=")
+        if option == "--config" and equals:
+            arg = f"--config={_experiment(value)}"
+        elif i > 0 and args[i - 1] in ("--config", "-c"):
+            arg = _experiment(arg)
+        resolved.append(arg)
+    return resolved
+
+
+def _experiment(name: str) -> str:
+    for path in (EXPERIMENTS / name, EXPERIMENTS / f"{name}.yaml"):
+        if not Path(name).is_file() and path.is_file():
+            return str(path)
+    return name
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs one command.
+
+    Args:
+        args: The arguments, those of the process by default.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    try:
+        if args and args[0] in COMMANDS:
+            auto_cli(COMMANDS[args[0]], args=args[1:], as_positional=True, prog=f"relbench-pretrain {args[0]}")
+        else:
+            RelBenchPretrainCLI(
+                LightningModule,
+                LightningDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                save_config_callback=SaveConfig,
+                save_config_kwargs={"save_to_log_dir": False},
+                seed_everything_default=0,
+                parser_kwargs={"prog": "relbench-pretrain"},
+                args=args,
+            )
+    except USER_ERRORS as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,80 @@
+"""The pretrained part of a network: from the features of sampled rows to one vector per row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch_frame import TensorFrame
+
+from relbench_pretrain.nn.graph_sage import GraphEncoder
+from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.nn.table_encoders import TableEncoder
+from relbench_pretrain.nn.time_encoder import TimeEncoder
+from relbench_pretrain.relational.schema import GraphSchema
+
+
+class Backbone(nn.Module):
+    """Attribute encoders and tabular model, then optionally relative time, then the graph encoder (Peleška and Šír 2025).
+
+    Args:
+        table_encoder: Features to one vector per row.
+        graph_encoder: Rows and edges to one vector per row in its context.
+        time_encoder: Adds an encoding of each row's age; None leaves it out.
+        channels: Width of all vectors.
+    """
+
+    def __init__(
+        self,
+        table_encoder: TableEncoder,
+        graph_encoder: GraphEncoder,
+        time_encoder: TimeEncoder | None = None,
+        channels: int = 128,
+    ) -> None:
+        super().__init__()
+        if channels < 1:
+            raise ValueError(f"channels must be positive, got {channels}")
+        self.table_encoder = table_encoder
+        self.graph_encoder = graph_encoder
+        self.time_encoder = time_encoder
+        self.channels = channels
+        self.schema: GraphSchema | None = None
+
+    def build(self, schema: GraphSchema) -> None:
+        """Creates all parameters for a schema; a second call changes nothing.
+
+        Raises:
+            SchemaError: If it was built for another structure before.
+        """
+        if self.schema is not None:
+            self.schema.require_same_structure(schema, "this network was built for another database")
+            return
+        self.schema = schema
+        self.table_encoder.build(schema, self.channels)
+        self.graph_encoder.build(schema, self.channels)
+        if self.time_encoder is not None:
+            self.time_encoder.build(schema, self.channels)
+
+    def forward(
+        self,
+        frames: dict[str, TensorFrame | Sequence[TensorFrame]],
+        graph: Subgraph,
+        age: dict[str, Tensor],
+        time_encoder: TimeEncoder | None = None,
+    ) -> dict[str, Tensor]:
+        """Encodes the rows of a subgraph.
+
+        Args:
+            frames: Features per table, or a list of frames with the same rows: views that share the edges.
+            graph: The edges.
+            age: Seconds from each row's time to its time limit ``(num_rows,)``, for the tables with times.
+            time_encoder: Stands in for the backbone's own where it has none.
+
+        Returns:
+            Vectors per table ``(num_rows, channels)``, ``(num_rows, num_views, channels)`` for views.
+        """
+        x = self.table_encoder(frames)
+        if (encoder := self.time_encoder or time_encoder) is not None:
+            for table, encoded in encoder(age).items():
+                x[table] = x[table] + encoded.view(-1, *[1] * (x[table].dim() - 2), self.channels)
+        return self.graph_encoder(x, graph)
