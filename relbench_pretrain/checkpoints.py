@@ -53,7 +53,9 @@ def save_backbone(folder: str | Path, backbone: Backbone, info: dict[str, Any] |
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        save_file({k: v.detach().cpu().contiguous() for k, v in backbone.state_dict().items()}, temporary / WEIGHTS)
+        # Clones, because PyTorch Frame's encoders share constant buffers, which safetensors refuses.
+        weights = {name: value.detach().cpu().clone() for name, value in backbone.state_dict().items()}
+        save_file(weights, temporary / WEIGHTS)
         description = {"config": to_config(backbone), "schema": backbone.schema.to_dict(), "info": info or {}}
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1))
         older = temporary / "older"

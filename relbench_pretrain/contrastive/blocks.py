@@ -98,15 +98,16 @@ def similarity(anchor: Tensor, candidate: Tensor, temperature: float) -> Tensor:
 
 def negatives(anchor: Side, candidate: Side) -> Tensor:
     """Returns which candidates are negatives of which anchors, bool, ``(num_tables, num_anchors, num_candidates)``."""
-    mask = anchor.valid.unsqueeze(-1) & candidate.valid.unsqueeze(-2)
+    # As bytes: on the CPU a product is vectorised under broadcasting, and a logical "and" is not.
+    mask = (anchor.valid.unsqueeze(-1).view(torch.uint8) * candidate.valid.unsqueeze(-2).view(torch.uint8)).view(
+        torch.bool
+    )
     for mine, theirs in zip(anchor.labels, candidate.labels, strict=True):
         mask &= mine.unsqueeze(-1) != theirs.unsqueeze(-2)
     return mask
 
 
-def similarity_chunks(
-    anchor: Side, candidate: Side, temperature: float
-) -> Iterator[tuple[slice, Tensor, Tensor]]:
+def similarity_chunks(anchor: Side, candidate: Side, temperature: float) -> Iterator[tuple[slice, Tensor, Tensor]]:
     """Yields slices of the anchors with their similarities and their negatives, in bounded memory.
 
     A chunk holds at most :data:`CHUNK_SIMILARITIES` similarities (or one anchor's). They are

@@ -81,10 +81,12 @@ class ContextContrast(ContrastiveObjective):
         first, first_message = _offsets(sizes), _offsets({table: sizes[table] for table in self.sources})
         message = torch.cat([self.message[table](rows[table]) for table in self.sources])
         source = torch.cat([index[0] + first_message[s] for (s, _, _), index in edges.items()])
-        target = [index[1] + first[t] for (_, _, t), index in edges.items()]
-        context, num_types = _mean_of_means(at_least_float32(message), source, target, sum(sizes.values()))
+        # One slot for each edge type and row.
+        total = sum(sizes.values())
+        slot = torch.cat([index[1] + (first[t] + k * total) for k, ((_, _, t), index) in enumerate(edges.items())])
+        context, types_met = _mean_of_means(at_least_float32(message), source, slot, len(edges), total)
 
-        ids = torch.cat(list(row_id.values())).where(num_types > 0, -1)
+        ids = torch.cat(list(row_id.values())).where(types_met > 0, -1)
         split = zip(rows, context.split(list(sizes.values())), ids.split(list(sizes.values())), strict=True)
         targets = {t for _, _, t in edges}
         contexts = {table: (c, i) for table, c, i in split if table in targets}
@@ -93,11 +95,11 @@ class ContextContrast(ContrastiveObjective):
 
 def _offsets(sizes: dict[str, int]) -> dict[str, int]:
     """Returns the place of each table's first row when the tables are concatenated."""
-    return dict(zip(sizes, accumulate(sizes.values(), initial=0)))
+    return dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
 
 
 def _mean_of_means(
-    message: Tensor, source: Tensor, target: list[Tensor], num_targets: int
+    message: Tensor, source: Tensor, slot: Tensor, num_types: int, num_targets: int
 ) -> tuple[Tensor, Tensor]:
     """Averages over each target's neighbours of a type, then over the types in which it has any.
 
@@ -106,21 +108,22 @@ def _mean_of_means(
 
     Args:
         message: What the sources say, ``(num_sources, channels)``.
-        source: Source of each edge, type after type, ``(num_edges,)``.
-        target: Target of each edge by type, ``(num_edges of the type,)``.
+        source: Source of each edge, ``(num_edges,)``.
+        slot: Type · ``num_targets`` + target of each edge, ``(num_edges,)``.
+        num_types: The number of edge types.
         num_targets: The number of targets.
 
     Returns:
-        The means, ``(num_targets, channels)``, and the number of types with a neighbour, ``(num_targets,)``.
+        The means, ``(num_targets, channels)``, and in how many types each target has a neighbour, ``(num_targets,)``.
     """
-    slot = torch.cat([index + k * num_targets for k, index in enumerate(target)])  # one for each type and target
-    where = torch.cat(target)
-    degree = message.new_zeros(len(target) * num_targets).scatter_add_(0, slot, message.new_ones(len(slot)))
-    num_types = (degree.view(len(target), num_targets) > 0).sum(0)
-    weight = 1 / (degree[slot] * num_types[where])
+    degree = message.new_zeros(num_types * num_targets).scatter_add_(0, slot, message.new_ones(len(slot)))
+    types_met = (degree.view(num_types, num_targets) > 0).sum(0)
+    target = slot % num_targets
+    weight = 1 / (degree[slot] * types_met[target])
     # Expanded indices: on the CPU far faster than index_select and index_add, forth and back.
     summand = message.gather(0, _expand(source, message)) * weight.unsqueeze(-1)
-    return message.new_zeros(num_targets, message.size(1)).scatter_add(0, _expand(where, message), summand), num_types
+    mean = message.new_zeros(num_targets, message.size(1)).scatter_add(0, _expand(target, message), summand)
+    return mean, types_met
 
 
 def _expand(index: Tensor, rows: Tensor) -> Tensor:

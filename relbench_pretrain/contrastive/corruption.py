@@ -7,9 +7,9 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
-from torch_frame import TensorFrame, stype
+from torch_frame import TensorFrame
 
-from relbench_pretrain.contrastive.pools import POOLS, Pool
+from relbench_pretrain.contrastive.pools import POOLS
 
 
 class Corruption:
@@ -107,7 +107,7 @@ class _Table:
 
     def __init__(self, frame: TensorFrame, max_values: int) -> None:
         self.columns = dict(frame.col_names_dict)
-        self._pools: dict[stype, Pool] = {k: POOLS[k](cells, max_values) for k, cells in frame.feat_dict.items()}
+        self._pools = {kind: POOLS[kind](cells, max_values) for kind, cells in frame.feat_dict.items()}
         count = torch.cat([torch.zeros(0), *(pool.count for pool in self._pools.values())]).double()
         self._count, self._last = count, (count - 1).clamp(min=0)
 

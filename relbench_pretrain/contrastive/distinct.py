@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch_frame.data import MultiNestedTensor
 
@@ -38,10 +39,10 @@ def row_keys(rows: Tensor) -> np.ndarray:
     """
     keys = np.zeros(len(rows), dtype=np.uint64)
     for start in range(0, len(rows), _CHUNK_ROWS):
-        chunk = rows[start : start + _CHUNK_ROWS]
-        chunk = (chunk.double() if chunk.is_floating_point() else chunk).numpy() + 0  # −0.0 becomes 0.0
+        part = rows[start : start + _CHUNK_ROWS]
+        numbers = (part.float() if part.dtype == torch.bfloat16 else part).numpy() + 0  # −0.0 becomes 0.0
         key = keys[start : start + _CHUNK_ROWS]
-        for column in np.ascontiguousarray(chunk.T).view(f"u{chunk.itemsize}"):
+        for column in np.ascontiguousarray(numbers.T).view(f"u{numbers.itemsize}"):
             key += column
             _mix(key)
     return keys

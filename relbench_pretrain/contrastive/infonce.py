@@ -108,7 +108,7 @@ def info_nce(
     """
     similarity, is_negative = sample_negatives(similarity, is_negative, max_negatives, generator)
     log_sum = negative_logsumexp(similarity, is_negative)
-    return AnchorLosses.of_anchors(positive, log_sum, is_negative.sum(-1))
+    return AnchorLosses.of_anchors(positive, log_sum, count(is_negative))
 
 
 def negative_logsumexp(similarity: Tensor, is_negative: Tensor, dim: int = -1) -> Tensor:
@@ -123,6 +123,11 @@ def negative_logsumexp(similarity: Tensor, is_negative: Tensor, dim: int = -1) -
         ``(num_anchors,)``; where there is no negative a large negative number with gradient 0.
     """
     return _NegativeLogSumExp.apply(at_least_float32(similarity), is_negative, dim)
+
+
+def count(is_negative: Tensor, dim: int = -1) -> Tensor:
+    """Counts the negatives along ``dim``; int64, by way of int32, which is twice as fast."""
+    return is_negative.sum(dim, dtype=torch.int32).long()
 
 
 class _NegativeLogSumExp(torch.autograd.Function):

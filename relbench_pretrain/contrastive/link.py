@@ -21,7 +21,13 @@ from relbench_pretrain.contrastive.blocks import (
     similarity,
     similarity_chunks,
 )
-from relbench_pretrain.contrastive.infonce import AnchorLosses, at_least_float32, negative_logsumexp, sample_negatives
+from relbench_pretrain.contrastive.infonce import (
+    AnchorLosses,
+    at_least_float32,
+    count,
+    negative_logsumexp,
+    sample_negatives,
+)
 from relbench_pretrain.contrastive.objective import ContrastiveObjective, require_lengths
 from relbench_pretrain.relational.schema import EdgeType, ForeignKey, GraphSchema
 
@@ -71,20 +77,19 @@ class LinkContrast(ContrastiveObjective):
         Raises:
             ValueError: If a table or a foreign key is not in the schema, or numbers of rows or keys differ.
         """
-        rows, row_id = self._rows_and_ids(x, row_id)
         if one_sided := parent_index.keys() ^ parent_id.keys():
             raise ValueError(f"parent_index and parent_id must have the same keys; only one has {sorted(one_sided)}")
-        given = parent_index.keys()
-        parent_index = self._by_foreign_key("parent_index", parent_index, row_id)
-        parent_id = self._by_foreign_key("parent_id", parent_id, row_id)
-        pool = (self._pool(rows), self._pool(row_id), self._pool(parent_id))
+        rows, row_id = self._rows_and_ids(x, row_id)
+        places = self._by_foreign_key("parent_index", parent_index, row_id)
+        linked = self._by_foreign_key("parent_id", parent_id, row_id)
+        pool = (self._pool(rows), self._pool(row_id), self._pool(linked))
 
-        size = {key: _size(key, rows, pool[0]) if key.edge_type in given else 0 for key in self.foreign_keys}
+        size = {key: _size(key, rows, pool[0]) if key.edge_type in parent_id else 0 for key in self.foreign_keys}
         parts = [self._unused([self.bilinear[key.edge_type] for key in size if not size[key]], pool[0])]
         for keys in blocks(size):
-            child, parent = _sides(keys, rows, row_id, parent_id)
+            child, parent = _sides(keys, rows, row_id, linked)
             weight = torch.stack([self.bilinear[key.edge_type] for key in keys])  # (keys, channels, channels)
-            index = pad_stack([parent_index[key] for key in keys], value=-1)  # (keys, children)
+            index = pad_stack([places[key] for key in keys], value=-1)  # (keys, children)
             place = index.clamp(min=0)
             if self.gather_negatives or size[keys[0]] > PADDED_ROWS:
                 found = self._by_direction(child, parent, *_sides(keys, *pool), weight, place, generator)
@@ -100,7 +105,7 @@ class LinkContrast(ContrastiveObjective):
         if unknown := values.keys() - {key.edge_type for key in self.foreign_keys}:
             raise ValueError(f"{name} has the edge types {sorted(unknown)}, which are no foreign keys of the schema")
         full = {
-            key: values[key.edge_type] if key.edge_type in values else torch.full_like(row_id[key.child], -1)
+            key: values[key.edge_type] if key.edge_type in values else _nowhere(row_id[key.child])
             for key in self.foreign_keys
         }
         require_lengths(name, full, {key: row_id[key.child] for key in full})
@@ -114,8 +119,8 @@ class LinkContrast(ContrastiveObjective):
         is_negative = negatives(child, parent)
         return _Found(
             similar.gather(-1, place.unsqueeze(-1)).squeeze(-1),
-            *self._negatives(similar, is_negative, generator),
-            *self._negatives(similar.mT, is_negative.mT, generator),
+            *self._negatives(similar, is_negative, -1, generator),
+            *self._negatives(similar, is_negative, -2, generator),
         )
 
     def _by_direction(
@@ -128,9 +133,10 @@ class LinkContrast(ContrastiveObjective):
         place: Tensor,
         generator: torch.Generator | None,
     ) -> _Found:
-        """Computes each direction from chunks of its anchors, ``child`` among ``parents`` and ``parent`` among ``children``.
+        """Computes each direction from chunks of its anchors, which bounds the memory.
 
-        That bounds the memory, at the price of a second matrix of similarities.
+        ``child`` is looked for among ``parents``, and ``parent`` among ``children``. It costs a second
+        matrix of similarities.
         """
         query = child._replace(rows=child.rows @ weight)
         own_parent = parent.rows.gather(1, place.unsqueeze(-1).expand_as(child.rows))  # (keys, children, channels)
@@ -144,16 +150,19 @@ class LinkContrast(ContrastiveObjective):
         self, anchor: Side, candidate: Side, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
         chunks = similarity_chunks(anchor, candidate, self.temperature)
-        parts = [self._negatives(similar, is_negative, generator) for _, similar, is_negative in chunks]
+        parts = [self._negatives(similar, is_negative, -1, generator) for _, similar, is_negative in chunks]
         log_sum, count = zip(*parts, strict=True)
         return torch.cat(log_sum, dim=-1), torch.cat(count, dim=-1)
 
     def _negatives(
-        self, similar: Tensor, is_negative: Tensor, generator: torch.Generator | None
+        self, similar: Tensor, is_negative: Tensor, dim: int, generator: torch.Generator | None
     ) -> tuple[Tensor, Tensor]:
-        """Returns the log-sum-exp of each anchor's negatives and their number, ``(keys, anchors)``."""
-        similar, is_negative = sample_negatives(similar, is_negative, self.max_negatives, generator)
-        return negative_logsumexp(similar, is_negative), is_negative.sum(-1)
+        """Returns the log-sum-exp and the number of the negatives along ``dim``, ``(keys, anchors)`` each."""
+        if similar.size(dim) > self.max_negatives + 1:
+            similar, is_negative = similar.transpose(dim, -1), is_negative.transpose(dim, -1)
+            similar, is_negative = sample_negatives(similar, is_negative, self.max_negatives, generator)
+            dim = -1
+        return negative_logsumexp(similar, is_negative, dim), count(is_negative, dim)
 
 
 class _Found(NamedTuple):
@@ -186,7 +195,7 @@ def _sides(
     keys: Sequence[ForeignKey],
     rows: Mapping[str, Tensor],
     row_id: Mapping[str, Tensor],
-    parent_id: Mapping[ForeignKey, Tensor],
+    linked: Mapping[ForeignKey, Tensor],
 ) -> tuple[Side, Side]:
     """Packs the children and the parents of several foreign keys.
 
@@ -194,9 +203,13 @@ def _sides(
     """
     child = pack([rows[key.child] for key in keys], [row_id[key.child] for key in keys])
     parent = pack([rows[key.parent] for key in keys], [row_id[key.parent] for key in keys])
-    labels = [[parent_id[key] for key in keys]]
+    labels = [[linked[key] for key in keys]]
     if any(key.child == key.parent for key in keys):
-        own = [row_id[key.child] for key in keys]
-        labels.append([ids if key.child == key.parent else torch.full_like(ids, -1) for key, ids in zip(keys, own)])
+        labels.append([row_id[key.child] if key.child == key.parent else _nowhere(linked[key]) for key in keys])
     child = child._replace(labels=[pad_stack(label, value=-1) for label in labels])
-    return child, parent._replace(labels=parent.labels * len(labels))
+    return child, parent._replace(labels=[*parent.labels] * len(labels))
+
+
+def _nowhere(like: Tensor) -> Tensor:
+    """Returns −1 for every entry."""
+    return torch.full_like(like, -1)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from relbench_pretrain.contrastive.blocks import Side, similarity_chunks
+from relbench_pretrain.contrastive.blocks import Key, Side, similarity_chunks
 from relbench_pretrain.contrastive.gather import gather_tables
 from relbench_pretrain.contrastive.infonce import AnchorLosses, info_nce
 from relbench_pretrain.relational.schema import GraphSchema
@@ -90,15 +90,13 @@ class ContrastiveObjective(nn.Module):
         """
         return AnchorLosses.of_no_anchor(*parameters, next(iter(pool.values())))
 
-    def _pool(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _pool(self, values: dict[Key, Tensor]) -> dict[Key, Tensor]:
         """Returns the tables with the other processes' rows after the own ones, if they are wanted."""
         if not self.gather_negatives:
             return values
         return dict(zip(values, gather_tables(list(values.values())), strict=True))
 
-    def _match(
-        self, anchor: Side, candidate: Side, generator: torch.Generator | None
-    ) -> list[AnchorLosses]:
+    def _match(self, anchor: Side, candidate: Side, generator: torch.Generator | None) -> list[AnchorLosses]:
         """Computes the losses of a block in which each anchor's positive has its own place among the candidates."""
         losses = []
         for rows, similar, is_negative in similarity_chunks(anchor, candidate, self.temperature):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch_frame import stype
 from torch_frame.data import MultiEmbeddingTensor, MultiNestedTensor
-from torch_frame.typing import TensorData
 
 from relbench_pretrain.contrastive.distinct import cell_keys, most_frequent, row_keys
 
@@ -20,7 +19,7 @@ class Pool(Protocol):
     count: Tensor
     """Number of distinct values by column, int64, ``(num_columns,)``."""
 
-    def replace(self, cells: TensorData, chosen: Tensor, place: Tensor) -> TensorData:
+    def replace(self, cells: Any, chosen: Tensor, place: Tensor) -> Any:
         """Returns a copy of the cells, in which the chosen ones are replaced.
 
         Args:
@@ -56,7 +55,8 @@ class VectorPool:
         self.count = torch.cat([column.count for column in self._columns])
 
     def _split(self, cells: MultiEmbeddingTensor) -> Sequence[Tensor]:
-        return cells.values.split(self._widths, dim=1)
+        values = cells.values.view(len(cells), sum(self._widths))  # without rows it comes in one dimension
+        return values.split(self._widths, dim=1)
 
     def replace(self, cells: MultiEmbeddingTensor, chosen: Tensor, place: Tensor) -> MultiEmbeddingTensor:
         """See :class:`Pool`."""
@@ -92,7 +92,7 @@ class ListPool:
         return MultiNestedTensor(cells.num_rows, cells.num_cols, values, offset)
 
 
-POOLS = {
+POOLS: dict[stype, Callable[[Any, int], Pool]] = {
     stype.numerical: DensePool,
     stype.categorical: DensePool,
     stype.timestamp: DensePool,
@@ -103,7 +103,7 @@ POOLS = {
 
 def _distinct(cells: Tensor, max_values: int) -> Tensor:
     """Returns the most frequent values of a column, ``(num_values, ...)``, without the missing ones."""
-    rows = cells.reshape(len(cells), -1)
+    rows = cells.unsqueeze(-1).flatten(1)
     missing = rows.isnan() if rows.is_floating_point() else rows < 0
     present = (~missing.any(1)).nonzero().squeeze(1)
     keys = row_keys(rows if len(present) == len(rows) else rows[present])

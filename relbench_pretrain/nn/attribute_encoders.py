@@ -111,7 +111,8 @@ class CalendarEncoder(AffineColumns, TimestampEncoder):
 class TextEncoder(LinearEmbeddingEncoder):
     """Frozen vectors times a matrix per column, plus a bias.
 
-    They are not folded: sentence vectors are wider than the channels, so the matrix comes first.
+    They are wider than the channels, so folding would cost more; but they repeat, within a column
+    (countries, nationalities) and between the views of a row, and then each is encoded once.
     """
 
     def init_modules(self) -> None:
@@ -122,22 +123,33 @@ class TextEncoder(LinearEmbeddingEncoder):
 
     def encode_forward(self, feat: MultiEmbeddingTensor, col_names: list[str] | None = None) -> Tensor:
         """Returns the encodings ``(num_rows, num_columns, channels)``."""
-        values = feat.values.reshape(feat.num_rows, sum(self.emb_dim_list)).to(self.biases.dtype)
-        # One number tells whether there is a NaN or an infinity anywhere; only then look for its row.
-        broken = not bool(values.sum().isfinite())
-        encoded = []
-        for column, matrix, bias in zip(values.split(self.emb_dim_list, 1), self.weight_list, self.biases, strict=True):
-            valid = column.isfinite().all(1, keepdim=True) if broken else None
-            if valid is None:
-                encoded.append(torch.addmm(bias, column, matrix))
-            else:
-                encoded.append(torch.addmm(bias, torch.where(valid, column, 0.0), matrix) * valid)
-        return torch.stack(encoded, dim=1)  # (rows, columns, channels)
+        return torch.stack([self._encode(c, values) for c, values in enumerate(self._columns(feat))], dim=1)
 
     def project(self, feat: MultiEmbeddingTensor, weights: Sequence[Tensor]) -> list[Tensor]:
         """Returns ``(num_rows, out_channels)`` for each weight ``(out_channels, num_columns, channels)``."""
-        encoded = self.encode_forward(feat).flatten(1)
-        return [encoded @ weight.flatten(1).t() for weight in weights]
+        by_column = list(zip(*[weight.unbind(1) for weight in weights], strict=True))
+        out = [0.0] * len(weights)
+        for c, values in enumerate(self._columns(feat)):
+            distinct, inverse = _distinct(values)
+            encoded = self._encode(c, distinct)
+            parts = [encoded @ weight.t() for weight in by_column[c]]
+            if inverse is not None:
+                lookup = SparseMatrix.lookup(inverse, len(distinct))
+                parts = [lookup @ part for part in parts]
+            out = [total + part for total, part in zip(out, parts, strict=True)]
+        return out
+
+    def _columns(self, feat: MultiEmbeddingTensor) -> tuple[Tensor, ...]:
+        values = feat.values.reshape(feat.num_rows, sum(self.emb_dim_list)).to(self.biases.dtype)
+        return values.split(self.emb_dim_list, dim=1)
+
+    def _encode(self, column: int, values: Tensor) -> Tensor:
+        bias, matrix = self.biases[column], self.weight_list[column]
+        # One number tells whether there is a NaN or an infinity anywhere; only then look for its row.
+        if bool(values.sum().isfinite()):
+            return torch.addmm(bias, values, matrix)
+        valid = values.isfinite().all(dim=1, keepdim=True)
+        return torch.addmm(bias, torch.where(valid, values, 0.0), matrix) * valid
 
 
 class CategoryEncoder(EmbeddingEncoder):
@@ -214,3 +226,19 @@ def _folding_pays(rows: int, features: int, channels: int, out_channels: int) ->
     plain = rows * (2 * features * channels + 3 * channels * out_channels)
     folded = rows * 2 * features * out_channels + 3 * features * channels * out_channels
     return folded < plain
+
+
+def _distinct(values: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Returns the distinct rows and, if they are clearly fewer than all, which of them each row is.
+
+    Equal rows have equal products with a random vector, and in double precision only those have.
+    A GPU multiplies faster than it sorts, so there all rows are returned.
+    """
+    num_rows, width = values.shape
+    if values.device.type != "cpu" or num_rows == 0:
+        return values, None
+    probe = torch.rand(width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    key, inverse = torch.unique(values.double() @ probe, return_inverse=True)
+    if len(key) > 0.75 * num_rows:
+        return values, None
+    return values[torch.empty_like(key, dtype=torch.long).scatter_(0, inverse, torch.arange(num_rows))], inverse

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
 from ..relational.schema import EdgeType, GraphSchema
-from .grouped import grouped_linear, grouped_norm_relu
+from .fused_layers import grouped_layer, grouped_linear
 from .messages import Edges, Messages, plan_messages
 from .subgraph import Subgraph
 
@@ -117,14 +117,16 @@ class _Layer(nn.Module):
                     self.root[table].bias += extra.bias
 
     def forward(self, x: Tensor, tables: list[str], messages: Messages) -> Tensor:
-        norms = [self.norm[table] for table in tables]
-        channels = norms[0].normalized_shape[0]
+        channels = self.norm[tables[0]].normalized_shape[0]
         num_views = x.size(1) // channels
-        sizes = [n * num_views for n in messages.sizes]
-        slots = [n * num_views for n in messages.slots]
-        targets = x if messages.rows is None else x[messages.rows]
-        out = grouped_linear(targets.reshape(-1, channels), sizes, [self.root[table] for table in tables])
         sent = (messages.gather @ x).view(-1, channels)  # (num_slots * num_views, channels)
-        sent = grouped_linear(sent, slots, list(self.neighbours.values()))
-        out = out.view(len(targets), -1) + messages.scatter @ sent.view(-1, x.size(1))
-        return grouped_norm_relu(out.view(-1, channels), sizes, norms).view(len(targets), -1)
+        sent = grouped_linear(sent, [n * num_views for n in messages.slots], list(self.neighbours.values()))
+        received = messages.scatter @ sent.view(-1, x.size(1))  # (num_outputs, num_views * channels)
+        rows = x if messages.rows is None else x[messages.rows]
+        out = grouped_layer(
+            [own.reshape(-1, channels) for own in rows.split(messages.sizes)],
+            [self.root[table] for table in tables],
+            [self.norm[table] for table in tables],
+            messages=[part.view(-1, channels) for part in received.split(messages.sizes)],
+        )
+        return torch.cat(out).view(len(rows), x.size(1))

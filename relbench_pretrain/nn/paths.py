@@ -12,6 +12,20 @@ from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.relational.schema import GraphSchema
 
 
+class TokenGroup(NamedTuple):
+    """Targets whose numbers of tokens are within a factor of two, so that hardly any padding is needed.
+
+    Args:
+        target: The targets ``(size,)``.
+        token: Their tokens, any token where there is none ``(size, width)``.
+        padding: Where there is none ``(size, width)``.
+    """
+
+    target: Tensor
+    token: Tensor
+    padding: Tensor
+
+
 class Tokens(NamedTuple):
     """The rows around each target, target by target, the target itself first.
 
@@ -24,7 +38,7 @@ class Tokens(NamedTuple):
         target: Which target each token belongs to ``(num_tokens,)``.
         place: Its place among the target's tokens ``(num_tokens,)``.
         first: The token of each target itself ``(num_targets,)``.
-        padding: Where a target has fewer tokens than the widest one ``(num_targets, width)``.
+        groups: Targets with about the same number of tokens, see :class:`TokenGroup`; together all of them.
     """
 
     node: Tensor
@@ -34,7 +48,7 @@ class Tokens(NamedTuple):
     target: Tensor
     place: Tensor
     first: Tensor
-    padding: Tensor
+    groups: list[TokenGroup]
 
 
 class PathVocabulary(nn.Module):
@@ -171,7 +185,17 @@ def _layout(target, node, path, rank, age, num_targets: int, num_rows: int, max_
     fits = place < max_tokens
     kept, place = kept[fits], place[fits]
     counts = counts.clamp(max=max_tokens)
-    width = int(counts.max()) if num_targets else 1
-    padding = torch.arange(width, device=target.device) >= counts.unsqueeze(1)
     first = counts.cumsum(0) - counts
-    return Tokens(node[kept], path[kept], rank[kept], age[kept], target[kept], place, first, padding)
+    return Tokens(node[kept], path[kept], rank[kept], age[kept], target[kept], place, first, _groups(counts, first))
+
+
+def _groups(counts: Tensor, first: Tensor) -> list[TokenGroup]:
+    """Groups targets by the power of two above their number of tokens."""
+    level = (counts - 1).clamp(min=1).double().log2().floor().long()  # 2: 0, 3 and 4: 1, 5 to 8: 2, ...
+    groups = []
+    for value in level.unique().tolist():
+        target = (level == value).nonzero().squeeze(1)
+        place = torch.arange(int(counts[target].max()), device=counts.device)
+        padding = place >= counts[target].unsqueeze(1)
+        groups.append(TokenGroup(target, first[target].unsqueeze(1) + place.where(~padding, 0), padding))
+    return groups

@@ -32,6 +32,12 @@ class SparseMatrix:
         torch.cumsum(torch.bincount(row, minlength=num_rows), 0, out=self.pointer[1:])
         self.num_rows, self.num_cols = num_rows, num_cols
 
+    @classmethod
+    def lookup(cls, index: Tensor, num_cols: int) -> SparseMatrix:
+        """The matrix whose product is the rows ``index`` of the dense matrix."""
+        row = torch.arange(len(index), device=index.device)
+        return cls(row, index, torch.ones(len(index), device=index.device), len(index), num_cols)
+
     @cached_property
     def transposed(self) -> SparseMatrix:
         """The transposed matrix, computed when the first gradient needs it."""

@@ -16,7 +16,7 @@ from torch_geometric.nn.module_dict import ModuleDict
 
 from ..relational.schema import GraphSchema, TableSchema
 from .attribute_encoders import ENCODERS
-from .grouped import grouped_linear, grouped_norm_relu
+from .fused_layers import grouped_layer
 
 Features = dict[stype, Any]
 """A TensorFrame's ``feat_dict``."""
@@ -131,25 +131,18 @@ class ResNetTableEncoder(TableEncoder):
         )
 
     def encode(self, features: dict[str, Features]) -> dict[str, Tensor]:
-        """Runs the blocks of all tables side by side; only the first differs in shape between them."""
-        if not features:
-            return {}
+        """Returns ``(num_rows, channels)`` for the features of each table."""
         models = [self.models[name] for name in features]
-        hidden, shortcut = map(list, zip(*map(_first_maps, models, features.values()), strict=True))
-        sizes = [len(x) for x in hidden]
-        x, residual = torch.cat(hidden), torch.cat(shortcut)
+        dropout = self.dropout if self.training else 0.0
+        first = [_first_maps(model, feats) for model, feats in zip(models, features.values(), strict=True)]
+        hidden, x = [pair[0] for pair in first], [pair[1] for pair in first]
         for depth, blocks in enumerate(zip(*[model.backbone for model in models], strict=True)):
-            if depth > 0:
-                x, residual = grouped_linear(x, sizes, [block.lin1 for block in blocks]), x
-            x = self._norm_relu(x, sizes, [block.norm1 for block in blocks])
-            x = grouped_linear(x, sizes, [block.lin2 for block in blocks])
-            x = self._norm_relu(x, sizes, [block.norm2 for block in blocks]) + residual
-        x = grouped_norm_relu(x, sizes, [model.decoder[0] for model in models])
-        x = grouped_linear(x, sizes, [model.decoder[2] for model in models])
-        return dict(zip(features, x.split(sizes), strict=True))
-
-    def _norm_relu(self, x: Tensor, sizes: list[int], norms: list[nn.LayerNorm]) -> Tensor:
-        return grouped_norm_relu(x, sizes, norms, self.dropout if self.training else 0.0)
+            linears = [block.lin1 for block in blocks] if depth > 0 else None
+            hidden = grouped_layer(hidden, linears, [block.norm1 for block in blocks], dropout=dropout)
+            linears, norms = [block.lin2 for block in blocks], [block.norm2 for block in blocks]
+            x = hidden = grouped_layer(hidden, linears, norms, shortcuts=x, dropout=dropout)
+        x = grouped_layer(x, None, [model.decoder[0] for model in models])
+        return {name: model.decoder[2](rows) for name, model, rows in zip(features, models, x, strict=True)}
 
 
 class TransformerTableEncoder(TableEncoder):

@@ -172,28 +172,38 @@ class AttentionLayer(nn.Module):
             The tokens ``(num_tokens, num_views, channels)``, or ``(num_targets, num_views, channels)``.
         """
         normed = self.attention_norm(x)
-        asking = tokens.first if targets_only else None
-        query = self.query(normed if asking is None else normed[asking])
-        key_value = _padded(self.key_value(normed), tokens, self.num_heads)  # (num_targets * num_views, heads, width, 2 dim)
-        if asking is None:
-            query = _padded(query, tokens, self.num_heads)
-        else:
-            query = query.view(-1, self.num_heads, 1, query.shape[-1] // self.num_heads)
-        key, value = key_value.chunk(2, dim=-1)
-        mask = ~tokens.padding.repeat_interleave(x.shape[1], dim=0)[:, None, None]
-        out = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        out = out.transpose(1, 2).flatten(2).unflatten(0, (-1, x.shape[1]))  # (num_targets, num_views, width, channels)
-        out = out.squeeze(2) if asking is not None else out[tokens.target, :, tokens.place]
-        x = (x if asking is None else x[asking]) + self.dropout(self.attention_out(out))
+        key_value = self.key_value(normed)
+        query = self.query(normed[tokens.first] if targets_only else normed)
+        out = torch.zeros_like(query)
+        for group in tokens.groups:
+            asking = group.target.unsqueeze(1) if targets_only else group.token
+            attended = self._attend(query[asking], key_value[group.token], group.padding)
+            if targets_only:
+                out = out.index_copy(0, group.target, attended.squeeze(1).to(out.dtype))
+            else:
+                out = out.index_copy(0, group.token[~group.padding], attended[~group.padding].to(out.dtype))
+        x = (x[tokens.first] if targets_only else x) + self.dropout(self.attention_out(out))
         return x + self.dropout(self.feed_forward(x))
 
+    def _attend(self, query: Tensor, key_value: Tensor, padding: Tensor) -> Tensor:
+        """Attends within each set.
 
-def _padded(x: Tensor, tokens: Tokens, num_heads: int) -> Tensor:
-    """Lays tokens out per target ``(num_targets * num_views, num_heads, width, channels / num_heads)``."""
-    num_targets, width = tokens.padding.shape
-    padded = x.new_zeros(num_targets, x.shape[1], width, x.shape[2])
-    padded[tokens.target, :, tokens.place] = x
-    return padded.flatten(0, 1).unflatten(-1, (num_heads, -1)).transpose(1, 2)
+        Args:
+            query: ``(num_sets, num_queries, num_views, channels)``.
+            key_value: ``(num_sets, width, num_views, 2 * channels)``.
+            padding: Where a set has no token ``(num_sets, width)``.
+
+        Returns:
+            What each query found ``(num_sets, num_queries, num_views, channels)``.
+        """
+        query, key, value = (
+            part.transpose(1, 2).unflatten(-1, (self.num_heads, -1)).transpose(2, 3).flatten(0, 1)
+            for part in (query, *key_value.chunk(2, dim=-1))
+        )  # (num_sets * num_views, num_heads, num_queries or width, channels / num_heads)
+        num_views = len(query) // len(padding)
+        mask = ~padding.repeat_interleave(num_views, dim=0)[:, None, None]
+        out = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        return out.unflatten(0, (-1, num_views)).transpose(2, 3).flatten(3).transpose(1, 2)
 
 
 def _starts(sizes: list[int]) -> list[int]:

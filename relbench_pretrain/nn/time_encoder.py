@@ -10,7 +10,6 @@ from torch_geometric.nn import PositionalEncoding
 from torch_geometric.nn.module_dict import ModuleDict
 
 from ..relational.schema import GraphSchema
-from .grouped import grouped_linear
 
 SECONDS_PER_DAY = 60 * 60 * 24
 
@@ -52,12 +51,7 @@ class TimeEncoder(nn.Module):
         for name in age:
             if name not in self.maps:
                 raise ValueError(f"table {name!r} has no time column; those that have one are {self.maps.keys()}")
-        if not age:
-            return {}
-        sizes = [len(seconds) for seconds in age.values()]
-        days = torch.cat(list(age.values())) / SECONDS_PER_DAY
-        x = grouped_linear(self.encoding(days), sizes, [self.maps[name] for name in age])
-        return dict(zip(age, x.split(sizes), strict=True))
+        return {name: self.maps[name](self.encoding(seconds / SECONDS_PER_DAY)) for name, seconds in age.items()}
 
 
 class AgeFeatures(nn.Module):

@@ -6,8 +6,10 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Mapping
+import time
+import uuid
+import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,27 @@ from torch_frame.data import MultiNestedTensor
 from torch_frame.data.multi_embedding_tensor import MultiEmbeddingTensor
 
 from relbench_pretrain.relational.database import load_database
-from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema
+from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema, hide_columns
 from relbench_pretrain.relational.schema import GraphSchema
 from relbench_pretrain.relational.stypes import StypeOverrides
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 
-FORMAT = 1
+SCHEMA, TENSORS = "schema.json", "graph.safetensors"
+
+FORMAT = 2
 """Raised whenever the same input would give other tensors, so that older files are no longer found."""
+
+ABANDONED_SECONDS = 24 * 60 * 60
+"""Age at which an unfinished folder is taken to be left over from a process that was killed."""
+
+
+class CacheWarning(UserWarning):
+    """A cached graph that had to be built again, or a graph that could not be kept."""
 
 
 def cache_folder() -> Path:
     """Where graphs and demo databases are kept: ``RELBENCH_PRETRAIN_CACHE``, or ``~/.cache/relbench_pretrain``."""
-    return Path(os.environ.get("RELBENCH_PRETRAIN_CACHE", "~/.cache/relbench_pretrain")).expanduser()
+    return Path(os.environ.get("RELBENCH_PRETRAIN_CACHE") or "~/.cache/relbench_pretrain").expanduser()
 
 
 def load_graph(
@@ -41,6 +52,7 @@ def load_graph(
     embedder: TextEmbedder | None = None,
     schema: GraphSchema | None = None,
     cache_dir: str | Path | None = None,
+    hidden: Iterable[tuple[str, str]] = (),
 ) -> RelationalGraph:
     """Builds the graph of a dataset, or reopens it if it was built before from the same content.
 
@@ -48,30 +60,37 @@ def load_graph(
     the schema, so a changed file or setting never meets an old graph. Files appear under their name only when they
     are complete, so any number of processes can build at once and an interrupted one leaves nothing half-written.
     Reopened tensors are mapped from the file, so processes on one machine share them.
+    Where the cache cannot be written to, the graph is built in memory, with a :class:`CacheWarning`.
 
     Args:
         dataset: The dataset, opened by :func:`relbench_pretrain.relational.database.open_dataset`.
         fitted_until: See :func:`relbench_pretrain.relational.graph.fit_schema`.
         stypes: See :func:`relbench_pretrain.relational.graph.fit_schema`.
         embedder: The text embedder, a :class:`HashTextEmbedder` by default.
-        schema: A fitted schema to apply; None fits one.
+        schema: A fitted schema to apply, whose column types and statistics are taken as they are; None fits one.
         cache_dir: Where graphs are kept; None for :func:`cache_folder`.
+        hidden: Tables and columns whose values must not be seen; see
+            :func:`relbench_pretrain.relational.graph.hide_columns`.
 
     Returns:
         The graph.
     """
     embedder = embedder or HashTextEmbedder()
-    given = stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})
-    settings = [FORMAT, fitted_until, given, embedder.name, schema.to_dict() if schema else None]
+    fitting = [fitted_until, stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})]
+    hidden = sorted(map(tuple, hidden))
+    settings = [FORMAT, embedder.name, hidden, schema.to_dict() if schema else fitting]
     folder = Path(cache_dir or cache_folder() / "graphs").expanduser() / _content_hash(dataset, settings)
     if (graph := _read(folder)) is not None:
         return graph
-    db = load_database(dataset)
-    schema = schema or fit_schema(db, fitted_until, stypes, embedder)
-    _write(folder, build_graph(db, schema, embedder))
-    graph = _read(folder)
-    assert graph is not None
-    return graph
+    db = hide_columns(load_database(dataset), hidden)
+    graph = build_graph(db, schema or fit_schema(db, fitted_until, stypes, embedder), embedder)
+    del db
+    try:
+        _write(folder, graph)
+    except (OSError, SafetensorError) as error:
+        message = f"the graph is not kept, since '{folder.parent}' cannot be written to ({error}): give another cache_dir"
+        warnings.warn(message, CacheWarning, stacklevel=2)
+    return _read(folder) or graph
 
 
 def _content_hash(dataset: RelBenchDataset, settings: list[Any]) -> str:
@@ -85,10 +104,15 @@ def _content_hash(dataset: RelBenchDataset, settings: list[Any]) -> str:
 
 def _write(folder: Path, graph: RelationalGraph) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    _remove_abandoned(folder.parent)
+    temporary = _temporary_name(folder)
+    temporary.mkdir()
     try:
-        graph.schema.save(temporary / "schema.json")
-        save_file({name: tensor.contiguous() for name, tensor in _to_tensors(graph).items()}, temporary / "graph.safetensors")
+        graph.schema.save(temporary / SCHEMA)
+        save_file({name: tensor.contiguous() for name, tensor in _to_tensors(graph).items()}, temporary / TENSORS)
+        for name in (SCHEMA, TENSORS):  # on disk before the folder has its name, lest a crash leave it empty
+            with (temporary / name).open("rb") as file:
+                os.fsync(file.fileno())
         try:
             temporary.rename(folder)
         except OSError:
@@ -98,17 +122,45 @@ def _write(folder: Path, graph: RelationalGraph) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _temporary_name(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Removes what processes that were killed have left unfinished."""
+    for path in parent.glob(".*-*"):
+        try:
+            abandoned = time.time() - path.stat().st_mtime > ABANDONED_SECONDS
+        except OSError:
+            continue  # its process has just finished
+        if abandoned:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _read(folder: Path) -> RelationalGraph | None:
     if not folder.is_dir():
         return None
     try:
-        schema = GraphSchema.load(folder / "schema.json")
-        with safe_open(folder / "graph.safetensors", framework="pt") as file:
+        schema = GraphSchema.load(folder / SCHEMA)
+        with safe_open(folder / TENSORS, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
         return _from_tensors(schema, tensors)
-    except (OSError, ValueError, KeyError, SafetensorError):
-        shutil.rmtree(folder, ignore_errors=True)  # damaged by something else: build it again
+    except PermissionError:
+        return None  # somebody else's
+    except (OSError, ValueError, KeyError, AssertionError, SafetensorError) as error:
+        warnings.warn(f"'{folder}' is damaged ({error!r}); the graph is built again", CacheWarning, stacklevel=3)
+        _discard(folder)
         return None
+
+
+def _discard(folder: Path) -> None:
+    """Removes a folder; it loses its name at once, so that nobody opens the half of it."""
+    doomed = _temporary_name(folder)
+    try:
+        folder.rename(doomed)
+    except OSError:
+        return  # another process was first, or it is not ours to remove
+    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _to_tensors(graph: RelationalGraph) -> dict[str, Tensor]:
@@ -153,7 +205,3 @@ def _feature(tensors: Mapping[str, Tensor], name: str, kind: stype, num_rows: in
         return tensors[name]
     holder = MultiEmbeddingTensor if kind is stype.embedding else MultiNestedTensor
     return holder(num_rows, num_columns, tensors[f"{name}.values"], tensors[f"{name}.offset"])
-
-
-__all__ = ["cache_folder", "load_graph"]
-

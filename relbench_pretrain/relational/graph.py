@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 import torch
 from relbench.base import Database, Table
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch_frame import TensorFrame, stype
 
 from relbench_pretrain.relational.columns import encode_table, fit_column
 from relbench_pretrain.relational.database import foreign_key_index
+from relbench_pretrain.relational.duplicates import number_duplicates
 from relbench_pretrain.relational.schema import (
     CONSTANT_COLUMN,
     ColumnSchema,
@@ -82,7 +82,8 @@ def fit_schema(
     Args:
         db: The database, rows sorted by time.
         fitted_until: UNIX seconds; rows of later time have no influence. Tables without times count whole.
-        stypes: Column types that win over the inferred ones, by table and column; or a schema to take all of them from.
+        stypes: Column types that win over the inferred ones, by table and column; or a schema to take all of them
+            from, and the order of tables and columns too.
         embedder: The text embedder, a :class:`HashTextEmbedder` by default.
 
     Returns:
@@ -90,43 +91,99 @@ def fit_schema(
         features gets one that is constant.
 
     Raises:
-        ValueError: If an override names an unknown table or column.
+        ValueError: If an override names an unknown table or column, or asks for a type that the values cannot be of.
+        SchemaError: If the schema given has other tables, keys or columns.
     """
     embedder = embedder or HashTextEmbedder()
-    if isinstance(stypes, GraphSchema):
-        stypes = _stypes_of(stypes)
+    given = stypes if isinstance(stypes, GraphSchema) else None
+    if given is not None:
+        _require_tables(db, given)
+        stypes = _stypes_of(given, db)
     if unknown := set(stypes or {}) - set(db.table_dict):
         raise ValueError(f"stypes: unknown tables {sorted(unknown)}; the database has {list(db.table_dict)}")
     tables = {name: _fit_table(name, table, fitted_until, stypes, embedder) for name, table in db.table_dict.items()}
-    return GraphSchema(tables, embedder.name, fitted_until)
+    schema = GraphSchema(tables if given is None else _in_order_of(given, tables), embedder.name, fitted_until)
+    return schema if _has_texts(schema) else replace(schema, text_embedder=None)
 
 
-def _stypes_of(schema: GraphSchema) -> dict[str, dict[str, str | None]]:
+def _has_texts(schema: GraphSchema) -> bool:
+    stypes = {column.stype for table in schema.tables.values() for column in table.columns.values()}
+    return stype.text_embedded.value in stypes
+
+
+def _stypes_of(schema: GraphSchema, db: Database) -> dict[str, dict[str, str | None]]:
+    """All of a schema's column types as overrides; the columns that it does not have are left out."""
     return {
-        name: {c: spec.stype for c, spec in table.columns.items() if c != CONSTANT_COLUMN}
-        for name, table in schema.tables.items()
+        name: {
+            column: spec.columns[column].stype if column in spec.columns else None
+            for column in _feature_columns(db.table_dict[name])
+        }
+        for name, spec in schema.tables.items()
     }
+
+
+def _in_order_of(schema: GraphSchema, tables: dict[str, TableSchema]) -> dict[str, TableSchema]:
+    """Brings tables, columns and keys into the order of another schema, on which the weights of a network depend."""
+    return {
+        name: replace(
+            tables[name],
+            columns={column: tables[name].columns[column] for column in spec.columns},
+            foreign_keys=spec.foreign_keys,
+        )
+        for name, spec in schema.tables.items()
+    }
+
+
+def _feature_columns(table: Table) -> list[str]:
+    return [column for column in table.df.columns if column not in {table.pkey_col, *table.fkey_col_to_pkey_table}]
 
 
 def _fit_table(
     name: str, table: Table, until: int | None, stypes: StypeOverrides | None, embedder: TextEmbedder
 ) -> TableSchema:
-    seen = table.df
-    if until is not None and table.time_col is not None:
-        seen = seen[to_unix_seconds(seen[table.time_col]) <= until]
-    found = infer_table_stypes(name, replace_frame(table, seen), stypes)
-    keys = {table.pkey_col, *table.fkey_col_to_pkey_table}
-    if dropped := [c for c in table.df.columns if c not in keys and c not in found]:
+    seen = _rows_until(name, table, until)
+    found = infer_table_stypes(name, seen, stypes)
+    if dropped := [column for column in _feature_columns(table) if column not in found]:
         logger.info("table '%s': columns without a type are left out: %s", name, dropped)
-    columns = {column: fit_column(seen[column], kind, embedder) for column, kind in found.items()}
+    columns = {
+        column: fit_column(f"{name}.{column}", seen.df[column], kind, embedder) for column, kind in found.items()
+    }
     if not columns:
         columns = {CONSTANT_COLUMN: ColumnSchema("numerical", {"MEAN": 0.0, "STD": 1.0, "QUANTILES": [1.0] * 5})}
     return TableSchema(columns, table.pkey_col, table.time_col, dict(table.fkey_col_to_pkey_table))
 
 
-def replace_frame(table: Table, df: pd.DataFrame) -> Table:
-    """Returns the table with other rows and the same keys."""
-    return Table(df, table.fkey_col_to_pkey_table, table.pkey_col, table.time_col)
+def _rows_until(name: str, table: Table, until: int | None) -> Table:
+    if until is None or table.time_col is None:
+        return table
+    num_rows = int(torch.searchsorted(_times(name, table), until, right=True))
+    return Table(table.df.iloc[:num_rows], table.fkey_col_to_pkey_table, table.pkey_col, table.time_col)
+
+
+def hide_columns(db: Database, hidden: Iterable[tuple[str, str]]) -> Database:
+    """Makes all values of some columns missing, such as those that hold a task's targets.
+
+    The columns stay, so a fitted schema still applies; a schema that is fitted afterwards leaves them out.
+
+    Args:
+        db: The database, which is not changed.
+        hidden: Tables and columns. A foreign key loses its edges.
+
+    Returns:
+        The database without these values.
+
+    Raises:
+        ValueError: If there is no such column, or it is a primary key or a time column.
+    """
+    tables = dict(db.table_dict)
+    for name, column in hidden:
+        table = tables.get(name)
+        if table is None or column not in table.df.columns or column in (table.pkey_col, table.time_col):
+            raise ValueError(f"cannot hide '{name}.{column}': it must be a feature or foreign key of one of {list(tables)}")
+        df = table.df.copy(deep=False)
+        df[column] = None
+        tables[name] = Table(df, table.fkey_col_to_pkey_table, table.pkey_col, table.time_col)
+    return Database(tables)
 
 
 def build_graph(db: Database, schema: GraphSchema, embedder: TextEmbedder | None = None) -> RelationalGraph:
@@ -142,9 +199,10 @@ def build_graph(db: Database, schema: GraphSchema, embedder: TextEmbedder | None
 
     Raises:
         SchemaError: If the database has not the schema's tables, keys and columns, or the text embedder is another.
+        ValueError: If the values of a column cannot be of its type, a row has no time, or rows are not sorted by time.
     """
     embedder = embedder or HashTextEmbedder()
-    if schema.text_embedder not in (None, embedder.name):
+    if schema.text_embedder not in (None, embedder.name) and _has_texts(schema):
         raise SchemaError(
             f"the schema's texts went through '{schema.text_embedder}', but the text embedder is '{embedder.name}': "
             "give the same one"
@@ -153,38 +211,51 @@ def build_graph(db: Database, schema: GraphSchema, embedder: TextEmbedder | None
     frames, time, parent, duplicate = {}, {}, {}, {}
     for name, spec in schema.tables.items():
         table = db.table_dict[name]
-        frames[name] = encode_table(table.df, spec, embedder)
-        time[name] = _times(table)
-        parent[name] = _parents(db, table)
-        duplicate[name] = _duplicates(table.df, [*spec.columns, *spec.foreign_keys])
+        frames[name] = encode_table(name, table.df, spec, embedder)
+        time[name] = _times(name, table)
+        parent[name] = _parents(db, table, spec)
+        duplicate[name] = number_duplicates(frames[name], parent[name])
     children = {fk: _children(parent, schema, fk, len(time[fk.parent])) for fk in schema.foreign_keys}
     offsets = {fk: offset for fk, (offset, _) in children.items()}
     return RelationalGraph(schema, frames, time, parent, offsets, {fk: row for fk, (_, row) in children.items()}, duplicate)
 
 
 def _require_tables(db: Database, schema: GraphSchema) -> None:
-    """Compares what the database and the schema say of tables, keys and columns."""
+    """Compares what the database and the schema say of tables, keys and columns; their order does not matter."""
     found = {}
-    for name, table in db.table_dict.items():
-        spec = schema.tables.get(name)
-        columns = {c: s for c, s in (spec.columns if spec else {}).items() if c in table.df.columns or c == CONSTANT_COLUMN}
-        found[name] = TableSchema(columns, table.pkey_col, table.time_col, dict(table.fkey_col_to_pkey_table))
+    for name in _in_order(schema.tables, db.table_dict):
+        table, spec = db.table_dict[name], schema.tables.get(name, TableSchema({}))
+        columns = {c: s for c, s in spec.columns.items() if c in table.df.columns or c == CONSTANT_COLUMN}
+        keys = {c: table.fkey_col_to_pkey_table[c] for c in _in_order(spec.foreign_keys, table.fkey_col_to_pkey_table)}
+        found[name] = TableSchema(columns, table.pkey_col, table.time_col, keys)
     schema.require_same_structure(replace(schema, tables=found), "this database does not fit the schema")
 
 
-def _times(table: Table) -> Tensor:
+def _in_order(first: Mapping[str, object], names: Mapping[str, object]) -> list[str]:
+    """The names, those in ``first`` first and in its order."""
+    return [name for name in first if name in names] + [name for name in names if name not in first]
+
+
+def _times(name: str, table: Table) -> Tensor:
     if table.time_col is None:
         return torch.full((len(table.df),), ALWAYS)
-    return torch.from_numpy(to_unix_seconds(table.df[table.time_col]))
+    try:
+        times = to_unix_seconds(table.df[table.time_col])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"time column '{name}.{table.time_col}': {error}") from error
+    if (falls := times[1:] < times[:-1]).any():
+        raise ValueError(
+            f"time column '{name}.{table.time_col}': row {int(np.argmax(falls)) + 1} is earlier than the row before it: "
+            "sort the rows by time, then number primary and foreign keys anew"
+        )
+    return torch.from_numpy(times)
 
 
-def _parents(db: Database, table: Table) -> Tensor:
-    columns = [
-        foreign_key_index(table.df[column], len(db.table_dict[parent].df))
-        for column, parent in table.fkey_col_to_pkey_table.items()
-    ]
-    shape = (len(table.df), len(columns))
-    return torch.from_numpy(np.stack(columns, axis=1) if columns else np.empty(shape, dtype=np.int64))
+def _parents(db: Database, table: Table, spec: TableSchema) -> Tensor:
+    parent = np.empty((len(table.df), len(spec.foreign_keys)), dtype=np.int64)
+    for i, (column, target) in enumerate(spec.foreign_keys.items()):
+        parent[:, i] = foreign_key_index(table.df[column], len(db.table_dict[target].df))
+    return torch.from_numpy(parent)
 
 
 def _children(parent: Mapping[str, Tensor], schema: GraphSchema, fk: ForeignKey, num_parents: int) -> tuple[Tensor, Tensor]:
@@ -195,18 +266,3 @@ def _children(parent: Mapping[str, Tensor], schema: GraphSchema, fk: ForeignKey,
     order = order[np.searchsorted(index[order], 0) :]  # rows without a parent come first
     counts = np.bincount(index[order], minlength=num_parents)
     return torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])), torch.from_numpy(order)
-
-
-def _duplicates(df: pd.DataFrame, columns: list[str]) -> Tensor:
-    """Numbers the groups of rows that agree in the given columns."""
-    present = [c for c in columns if c in df.columns]
-    if not present or df.empty:
-        return torch.zeros(len(df), dtype=torch.int64)
-    hashed = np.zeros(len(df), dtype=np.uint64)
-    for column in present:
-        values = df[column]
-        if values.dtype == object:
-            values = values.astype(str)  # lists cannot be hashed
-        codes = pd.util.hash_array(pd.factorize(values)[0].astype(np.int64))
-        hashed = hashed * np.uint64(0x9E3779B97F4A7C15) + codes
-    return torch.from_numpy(pd.factorize(hashed)[0].astype(np.int64))

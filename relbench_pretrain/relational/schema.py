@@ -87,7 +87,7 @@ class GraphSchema:
 
     Args:
         tables: The tables by name, in the order of the database.
-        text_embedder: Name of the text embedder that the text columns went through.
+        text_embedder: Name of the text embedder that the text columns went through; None if there are none.
         fitted_until: The statistics saw no row later than this UNIX time in seconds;
             None if they saw every row.
     """
@@ -128,11 +128,11 @@ class GraphSchema:
 
     def _structure(self) -> Iterator[str]:
         for name, table in self.tables.items():
-            yield f"table {name}: primary key {table.primary_key}, time column {table.time_column}"
+            yield f"table {name!r}: primary key {table.primary_key!r}, time column {table.time_column!r}"
             for column, parent in table.foreign_keys.items():
-                yield f"table {name}: foreign key {column} -> {parent}"
+                yield f"table {name!r}: foreign key {column!r} -> {parent!r}"
             for column, spec in table.columns.items():
-                yield f"table {name}: column {column} is {spec.stype}"
+                yield f"table {name!r}: column {column!r} is {spec.stype}"
 
     def difference(self, other: GraphSchema) -> list[str]:
         """Returns the structural differences, ``-`` what only this schema has, ``+`` what only the other has."""
@@ -167,16 +167,23 @@ class GraphSchema:
 
     def save(self, path: str | Path) -> None:
         """Writes the schema as a JSON file."""
-        Path(path).write_text(json.dumps(self.to_dict(), indent=1))
+        Path(path).write_text(json.dumps(self.to_dict(), indent=1, allow_nan=False), encoding="utf-8")
 
     @classmethod
     def load(cls, path: str | Path) -> GraphSchema:
-        """Reads a schema from a JSON file that :meth:`save` wrote."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        """Reads a schema from a JSON file that :meth:`save` wrote.
+
+        Raises:
+            SchemaError: If the file holds something else.
+        """
+        try:
+            return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise SchemaError(f"'{path}' holds no graph schema ({error!r}): write it again with GraphSchema.save") from error
 
 
 def stats_to_json(stats: dict[StatType, Any]) -> dict[str, Any]:
-    """Turns PyTorch Frame's column statistics into JSON types, NaN into null."""
+    """Turns PyTorch Frame's column statistics into JSON types, what is not finite into null."""
     return {stat.value: _plain(value) for stat, value in stats.items()}
 
 
@@ -187,7 +194,7 @@ def _plain(value: Any) -> Any:
         return [_plain(v) for v in value]
     if hasattr(value, "item"):
         value = value.item()
-    if isinstance(value, float) and math.isnan(value):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
@@ -209,4 +216,4 @@ def _restore(stat: StatType, value: Any) -> Any:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

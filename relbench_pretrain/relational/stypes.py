@@ -4,81 +4,116 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
-import pandas.api.types as ptypes
 from relbench.base import Table
 from torch_frame import stype
 
+from relbench_pretrain.relational.cells import DURATIONS, NUMBERS, TIMES, flatten_lists, kind_of, list_lengths, to_numbers
+
 MAX_CATEGORIES = 1_000
-"""A string column with more distinct values than this is text, whatever its size."""
+"""A column with more distinct values than this is not categorical, whatever its size."""
 
 MAX_CATEGORY_SHARE = 0.5
-"""A string column in which more than this share of the rows is distinct is text."""
+"""Nor is a string column in which more than this share of the rows is distinct."""
 
 MIN_TEXT_WORDS = 4
-"""Strings that hardly repeat and have fewer words than this on average are names, codes or addresses of their rows.
+"""Strings that are no categories and have fewer words than this on average are names, codes or addresses.
 They are left out: a network learns them by heart and is worse on rows that it has not seen."""
+
+SAMPLED_TEXTS = 10_000
+"""The most texts whose words are counted; they are chosen by hash, so the order of the rows does not matter."""
 
 CODE_COLUMN = re.compile(r"(?:^|_)(?i:id|code|type|status|category|flag)$|[a-z](?:Id|ID|Code|Type|Status|Category|Flag)$")
 """Names that say that an integer is a code rather than a quantity."""
+
+YEAR_COLUMN = re.compile(r"(?:^|_|[a-z](?=[A-Z]))(?i:year_?(?:id|code))$")
+"""The exception: years go on after the last one that was seen, so they are quantities even where they are keys."""
+
+SUPPORTED = {"numerical", "categorical", "multicategorical", "timestamp", "text_embedded", "embedding"}
+"""What an override may ask for."""
 
 StypeOverrides = Mapping[str, Mapping[str, str | None]]
 """Column types by table and column, as written in YAML; null leaves a column out."""
 
 
 def infer_stype(name: str, values: pd.Series) -> stype | None:
-    """Infers the semantic type of one column from all its values, the same on every machine.
+    """Infers the semantic type of one column from all its values, the same on every machine and in any row order.
 
-    Dates are timestamps, booleans categories, lists of numbers of one length embeddings and other lists
-    multicategorical. Numbers are numerical, except integers whose name says that they are codes. Strings
-    are categories while their values repeat, text if they hardly do and have several words, and have no type
-    otherwise: names and addresses of rows are left out unless an override asks for them.
+    Dates are timestamps, booleans categories. Numbers and durations are numerical, except integers whose name says
+    that they are codes. Strings are categories while their values repeat, otherwise text if they have several words,
+    and else have no type: names and addresses of rows are left out unless an override asks for them. Lists of
+    fractions are embeddings if they have one length and have no type otherwise; other lists are multicategorical. A
+    pandas Categorical of numbers is what it says; one of strings is judged like strings, since files often store
+    strings that way.
 
     Args:
         name: The column's name.
         values: The column's values ``(num_rows,)``.
 
     Returns:
-        The type, or None where no value is there to tell and for names and addresses of rows.
+        The type, or None where no value is there to tell, for names and addresses of rows, and for values that
+        no network can use.
     """
     values = values.dropna()
-    if values.empty:
-        return None
-    if ptypes.is_datetime64_any_dtype(values.dtype):
+    kind = kind_of(values)
+    if kind in TIMES:
         return stype.timestamp
-    if ptypes.is_bool_dtype(values.dtype):
+    if kind == "boolean":
         return stype.categorical
-    if ptypes.is_numeric_dtype(values.dtype):
-        return stype.categorical if _is_code(name, values) else stype.numerical
-    if isinstance(values.iloc[0], (list, tuple, np.ndarray)):
+    if kind in NUMBERS:
+        declared = isinstance(values.dtype, pd.CategoricalDtype) and values.nunique() <= MAX_CATEGORIES
+        return stype.categorical if declared or _is_code(name, values) else stype.numerical
+    if kind in DURATIONS:
+        return stype.numerical
+    if kind == "list":
         return _infer_list_stype(values)
-    if not isinstance(values.iloc[0], str):
-        return stype.categorical
-    distinct = values.nunique()
-    if distinct <= MAX_CATEGORIES and distinct <= max(MAX_CATEGORY_SHARE * len(values), 2):
-        return stype.categorical
-    return stype.text_embedded if _is_prose(values) else None
-
-
-def _is_prose(values: pd.Series) -> bool:
-    """Whether strings say something, rather than name their row: names and addresses have few words."""
-    sample = values.iloc[:: max(1, len(values) // 10_000)]
-    return float(sample.str.split().str.len().mean()) >= MIN_TEXT_WORDS
+    return None if kind == "empty" else _infer_string_stype(values, kind)
 
 
 def _is_code(name: str, values: pd.Series) -> bool:
-    if not CODE_COLUMN.search(name) or values.nunique() > MAX_CATEGORIES:
+    if not CODE_COLUMN.search(name) or YEAR_COLUMN.search(name):
         return False
-    return bool((values.astype("float64") % 1 == 0).all())
+    numbers = pd.unique(to_numbers(values))  # infinite ones are NaN, which no remainder is equal to
+    return len(numbers) <= MAX_CATEGORIES and bool((numbers % 1 == 0).all())
 
 
-def _infer_list_stype(values: pd.Series) -> stype:
-    lengths = values.map(len)
-    numeric = isinstance(values.iloc[0], np.ndarray) and values.iloc[0].dtype.kind == "f"
-    numeric = numeric or (len(values.iloc[0]) > 0 and all(isinstance(v, float) for v in values.iloc[0]))
-    return stype.embedding if numeric and lengths.nunique() == 1 else stype.multicategorical
+def _infer_list_stype(values: pd.Series) -> stype | None:
+    cells = values.to_numpy(dtype=object)
+    lengths = list_lengths(cells)
+    one_length = len(np.unique(lengths[lengths > 0])) == 1
+    arrays = set(map(type, cells)) == {np.ndarray}
+    if arrays and one_length and {dtype.kind for dtype in set(map(attrgetter("dtype"), cells))} == {"f"}:
+        return stype.embedding  # without copying all of it
+    try:
+        elements = flatten_lists(values)[1]
+        kind = kind_of(elements)
+        if kind in NUMBERS - {"integer"}:
+            fractions = (to_numbers(elements) % 1 != 0).any()
+            return stype.embedding if one_length else None if fractions else stype.multicategorical
+        return stype.multicategorical if kind != "empty" and elements.nunique() else None
+    except (TypeError, ValueError):
+        return None  # lists of lists or of records
+
+
+def _infer_string_stype(values: pd.Series, kind: str) -> stype | None:
+    try:
+        distinct = values.unique()
+    except TypeError:
+        return None  # records
+    if len(distinct) <= MAX_CATEGORIES and len(distinct) <= max(MAX_CATEGORY_SHARE * len(values), 2):
+        return stype.categorical
+    return stype.text_embedded if kind == "string" and _is_prose(np.asarray(distinct, dtype=object)) else None
+
+
+def _is_prose(distinct: np.ndarray) -> bool:
+    """Whether strings say something, rather than name their row: names and addresses have few words."""
+    if len(distinct) > SAMPLED_TEXTS:
+        keys = pd.util.hash_array(distinct, categorize=False)
+        distinct = distinct[np.argpartition(keys, SAMPLED_TEXTS)[:SAMPLED_TEXTS]]
+    return float(np.mean([len(text.split()) for text in distinct])) >= MIN_TEXT_WORDS
 
 
 def infer_table_stypes(table_name: str, table: Table, overrides: StypeOverrides | None = None) -> dict[str, stype]:
@@ -97,18 +132,16 @@ def infer_table_stypes(table_name: str, table: Table, overrides: StypeOverrides 
     """
     chosen = dict((overrides or {}).get(table_name, {}))
     keys = {table.pkey_col, *table.fkey_col_to_pkey_table}
+    features = [column for column in table.df.columns if column not in keys]
     for column, value in chosen.items():
-        if column not in table.df.columns or column in keys:
+        if column not in features:
             raise ValueError(
-                f"stypes: table '{table_name}' has no feature column '{column}'; "
-                f"its feature columns are {[c for c in table.df.columns if c not in keys]}"
+                f"stypes: table '{table_name}' has no feature column '{column}'; its feature columns are {features}"
             )
         if value is not None and value not in SUPPORTED:
-            raise ValueError(f"stypes: '{table_name}.{column}' cannot be '{value}'; choose from {sorted(SUPPORTED)}")
+            raise ValueError(f"stypes: '{table_name}.{column}' cannot be '{value}'; choose from {sorted(SUPPORTED)}, or null")
     result = {}
-    for column in table.df.columns:
-        if column in keys:
-            continue
+    for column in features:
         if column in chosen:
             found = None if chosen[column] is None else stype(chosen[column])
         else:
@@ -116,6 +149,3 @@ def infer_table_stypes(table_name: str, table: Table, overrides: StypeOverrides 
         if found is not None:
             result[column] = found
     return result
-
-
-SUPPORTED = {"numerical", "categorical", "multicategorical", "timestamp", "text_embedded", "embedding"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from relbench.base import EntityTask, TaskType
 from relbench.load import RelBenchDataset
@@ -68,19 +69,35 @@ def load_task(dataset: RelBenchDataset, name: str) -> EntityTask:
         raise TaskError(f"the dataset has no task '{name}'; it has {names}")
     task = dataset.load_task(name)
     if task.task_type not in SUPPORTED or not isinstance(task, EntityTask):
-        raise TaskError(
-            f"task '{name}' is {task.task_type.value}; fine-tuning does {[kind.value for kind in SUPPORTED]}"
-        )
+        raise TaskError(f"task '{name}' is {task.task_type.value}; fine-tuning does {[kind.value for kind in SUPPORTED]}")
     return task
 
 
+def hidden_columns(task: EntityTask) -> list[tuple[str, str]]:
+    """Returns the tables and columns that the task must not see, since its labels are made from them.
+
+    Give them to :func:`relbench_pretrain.relational.cache.load_graph`. An autocomplete task has its target among them.
+    """
+    return [(table, column) for table, column in task.hidden_columns()]
+
+
 def task_table(task: EntityTask, split: Split) -> TaskTable:
-    """Reads the seeds of a split together with their labels."""
+    """Reads the seeds of a split together with their labels.
+
+    Raises:
+        TaskError: If a label has no entity, time or target.
+    """
     df = task.get_table(split, mask_input_cols=False).df
+    for column in (task.entity_col, task.time_col, task.target_col):
+        if (missing := df[column].isna().to_numpy()).any():
+            raise TaskError(
+                f"the {split} labels have no {column} in row {int(np.argmax(missing))}, "
+                f"nor in {missing.sum() - 1} others: drop these rows from the task's table"
+            )
     return TaskTable(
-        row=torch.from_numpy(df[task.entity_col].astype("int64").to_numpy().copy()),
+        row=torch.from_numpy(df[task.entity_col].to_numpy(dtype=np.int64, copy=True)),
         time=torch.from_numpy(to_unix_seconds(df[task.time_col])),
-        target=torch.from_numpy(df[task.target_col].astype("float32").to_numpy().copy()),
+        target=torch.from_numpy(df[task.target_col].to_numpy(dtype=np.float32, copy=True)),
     )
 
 
@@ -89,5 +106,6 @@ def task_spec(task: EntityTask, name: str) -> TaskSpec:
     kind = task.task_type.value
     if task.task_type is not TaskType.REGRESSION:
         return TaskSpec(name, kind, task.entity_table)
-    target = task_table(task, "train").target
-    return TaskSpec(name, kind, task.entity_table, float(target.median()), float(target.std()) or 1.0)
+    target = task_table(task, "train").target.double()
+    scale = float(target.std()) if len(target) > 1 else 0.0
+    return TaskSpec(name, kind, task.entity_table, float(target.median()), scale or 1.0)

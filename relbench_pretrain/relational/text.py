@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
@@ -23,10 +26,10 @@ class TextEmbedder(Protocol):
 
 
 class HashTextEmbedder:
-    """Hashed word and character-pair counts, the same in every process, with nothing to download.
+    """Hashed word counts, the same in every process, with nothing to download.
 
     Words are hashed into signed buckets (the hashing trick of Weinberger et al. 2009, scikit-learn's
-    ``HashingVectorizer``) and each vector is scaled to length 1; an empty text is the zero vector.
+    ``HashingVectorizer``) and each vector is scaled to length 1; a text without words is the zero vector.
 
     Args:
         width: The number of buckets.
@@ -58,22 +61,28 @@ class SentenceTransformerEmbedder:
         self.model = model
         self.batch_size = batch_size
         self.device = device
-        self.name = f"sentence-transformers:{Path(model).name if Path(model).exists() else model}"
         self._encoder = None
+
+    @cached_property
+    def name(self) -> str:
+        """The model's name; of a folder its last part and a hash of its files, the same wherever it lies."""
+        folder = Path(self.model).expanduser()
+        return f"sentence-transformers:{f'{folder.name}-{_folder_hash(folder)}' if folder.is_dir() else self.model}"
 
     def __call__(self, texts: list[str]) -> Tensor:
         encoder = self._load()
         vectors = encoder.encode(texts, batch_size=self.batch_size, convert_to_numpy=True, show_progress_bar=False)
         return torch.from_numpy(np.asarray(vectors, dtype=np.float32))
 
-    def _load(self):
+    def _load(self) -> Any:
         if self._encoder is None:
             try:
                 from sentence_transformers import SentenceTransformer
             except ImportError as error:
                 raise ImportError("text models need sentence-transformers: pip install relbench-pretrain[text]") from error
+            folder = Path(self.model).expanduser()
             try:
-                self._encoder = SentenceTransformer(self.model, device=self.device)
+                self._encoder = SentenceTransformer(str(folder) if folder.is_dir() else self.model, device=self.device)
             except Exception as error:
                 raise RuntimeError(
                     f"cannot load the text model '{self.model}': give the folder of a downloaded model, "
@@ -82,7 +91,20 @@ class SentenceTransformerEmbedder:
         return self._encoder
 
 
-def embed_texts(embedder: TextEmbedder, texts: np.ndarray, missing: np.ndarray, chunk: int = 100_000) -> Tensor:
+def _folder_hash(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path.relative_to(folder) for path in folder.rglob("*") if path.is_file()):
+        if path.suffix in (".py", ".pyc") or any(part.startswith(".") for part in path.parts):
+            continue  # what tools leave behind
+        digest.update(path.as_posix().encode())
+        with (folder / path).open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:8]
+
+
+def embed_texts(
+    embedder: TextEmbedder, texts: np.ndarray, missing: np.ndarray, chunk: int = 100_000, out: Tensor | None = None
+) -> Tensor:
     """Embeds a column, each distinct text once, missing ones as the zero vector.
 
     Args:
@@ -90,23 +112,37 @@ def embed_texts(embedder: TextEmbedder, texts: np.ndarray, missing: np.ndarray, 
         texts: The strings ``(num_rows,)``.
         missing: Which rows have no text ``(num_rows,)``.
         chunk: Distinct texts per call.
+        out: Where to write the vectors, zeros ``(num_rows, width)``; a new tensor by default.
 
     Returns:
         Vectors ``(num_rows, width)``.
 
     Raises:
-        ValueError: If the embedder returns another number of vectors than it got texts.
+        ValueError: If the embedder returns another number of vectors than it got texts, or of another width.
     """
-    import pandas as pd
+    codes, distinct = pd.factorize(np.where(missing, None, texts))  # −1 where missing
+    if out is None:
+        out = torch.zeros(len(codes), embedding_width(embedder))
+    order = np.argsort(codes, kind="stable")
+    starts = range(0, len(distinct), chunk)
+    bounds = np.searchsorted(codes[order], [*starts, len(distinct)])  # the rows of each chunk lie together
+    for start, first, last in zip(starts, bounds, bounds[1:], strict=False):
+        vectors = _embed(embedder, list(map(str, distinct[start : start + chunk])), out.shape[1])
+        rows = order[first:last]
+        out[torch.from_numpy(rows)] = vectors[torch.from_numpy(codes[rows] - start)]
+    return out
 
-    codes, distinct = pd.factorize(pd.Series(np.where(missing, "", texts)).astype(str))
-    parts = []
-    for start in range(0, max(len(distinct), 1), chunk):
-        part = list(distinct[start : start + chunk])
-        vectors = embedder(part)
-        if vectors.ndim != 2 or len(vectors) != len(part):
-            raise ValueError(f"text embedder '{embedder.name}' gave {tuple(vectors.shape)} for {len(part)} texts")
-        parts.append(vectors.float())
-    result = torch.cat(parts)[torch.from_numpy(codes)]
-    result[torch.from_numpy(missing)] = 0.0
-    return result
+
+def embedding_width(embedder: TextEmbedder) -> int:
+    """Returns how many numbers the vectors of an embedder have."""
+    return _embed(embedder, ["text"], None).shape[1]
+
+
+def _embed(embedder: TextEmbedder, texts: list[str], width: int | None) -> Tensor:
+    vectors = torch.as_tensor(embedder(texts)).detach().to("cpu", torch.float32)
+    if vectors.ndim != 2 or len(vectors) != len(texts) or width not in (None, vectors.shape[1]):
+        raise ValueError(
+            f"text embedder '{embedder.name}' gave shape {tuple(vectors.shape)} for {len(texts)} texts, "
+            f"expected ({len(texts)}, {'width' if width is None else width})"
+        )
+    return vectors

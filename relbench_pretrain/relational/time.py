@@ -16,7 +16,7 @@ def to_unix_seconds(times: pd.Series | pd.DatetimeIndex) -> np.ndarray:
 
     Args:
         times: A datetime series ``(num_rows,)`` of unit s, ms, us or ns; aware times are taken as the
-            instants that they name, naive ones as UTC.
+            instants that they name, naive ones as UTC. Without rows any dtype will do, since an empty file has no types.
 
     Returns:
         int64 seconds ``(num_rows,)``.
@@ -26,10 +26,14 @@ def to_unix_seconds(times: pd.Series | pd.DatetimeIndex) -> np.ndarray:
         ValueError: If a time is missing; the message names the first row.
     """
     times = pd.Series(times)
+    if times.empty:
+        return np.empty(0, dtype=np.int64)
     if not pd.api.types.is_datetime64_any_dtype(times.dtype):
         raise TypeError(f"times must be datetimes, got dtype {times.dtype}: convert them with pandas.to_datetime")
-    if times.isna().any():
-        raise ValueError(f"row {int(np.argmax(times.isna().to_numpy()))} has no time")
+    if (missing := times.isna().to_numpy()).any():
+        raise ValueError(
+            f"row {int(np.argmax(missing))} has no time: give every row a time, or drop the {missing.sum()} without one"
+        )
     if times.dt.tz is not None:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     values = times.to_numpy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from torch_geometric.sampler import HeteroSamplerOutput, NodeSamplerInput
@@ -17,12 +17,10 @@ from relbench_pretrain.sampling.kernels import (
     compiled,
     draw_uniform,
     find,
-    grown,
-    grown_rows,
     insert,
     visible_children,
 )
-from relbench_pretrain.sampling.output import flat_output
+from relbench_pretrain.sampling.output import DOWN, UP, flat_output
 
 Fanout = int | Mapping[str, int]
 
@@ -68,6 +66,7 @@ class TemporalNeighborSampler(RowSampler):
         self.last = strategy == "last"
         self.follow = follow
         self.visible_until = visible_until
+        self._work: Scratch | None = None
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
         """Samples the subgraphs of a batch of seeds; seed ``b`` is row ``b`` of its table.
@@ -79,13 +78,22 @@ class TemporalNeighborSampler(RowSampler):
             The subgraphs, with the seed of each row in ``batch``.
         """
         tables, rows, times = seed_arrays(self.index, inputs)
-        state = batch_state(self.seed, inputs.input_id.numpy() if inputs.input_id is not None else rows)
+        ids = inputs.input_id.numpy() if inputs.input_id is not None else rows
         limits = times if self.visible_until is None else np.minimum(times, self.visible_until)
         visible = self.index.visible_rows(limits)
-        nodes, links = sample(
-            self.index.flat, tables, rows, visible, self.fanouts, self.last, self.follow, state
-        )  # fmt: skip
-        return flat_output(self.index, nodes, links, times, inputs, disjoint=True)
+        if self._work is None or len(rows) > len(self._work.nodes):
+            self._work = Scratch.allocate(max(1 << 14, 64 * len(rows)), self.fanouts)
+        while True:
+            enough, nodes, links = sample(
+                self.index.flat, tables, rows, visible, self.fanouts, self.last, self.follow,
+                batch_state(self.seed, ids), self._work,
+            )  # fmt: skip
+            if enough:
+                return flat_output(self.index, nodes, links, times, inputs, disjoint=True)
+            self._work = Scratch.allocate(2 * len(self._work.nodes), self.fanouts)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_work": None}  # every worker has working memory of its own
 
 
 def fanout_array(fanouts: Sequence[Fanout], keys: list[ForeignKey]) -> np.ndarray:
@@ -109,9 +117,49 @@ def fanout_array(fanouts: Sequence[Fanout], keys: list[ForeignKey]) -> np.ndarra
 LEADS, PARENTS_ONLY, ENDS = 0, 1, 2
 """How a row goes on: to parents and child rows, to parents, or not at all."""
 
+FEW_ROWS = 512
+"""Entries of the hash table with which every seed begins: emptying a large one would cost more than a small sample."""
+
+
+class Scratch(NamedTuple):
+    """Working memory that lives from batch to batch: fresh memory would cost more than the sampling itself.
+
+    Args:
+        keys: Hash table of the rows reached from one seed ``(at least 2 * capacity,)``.
+        slots: The position in ``nodes`` of each key.
+        nodes: Rows: table, row, seed, position within the table ``(capacity, 4)``.
+        modes: How each row goes on ``(capacity,)``.
+        links: Links in the form of :func:`output.flat_output` ``(4 * capacity, 5)``.
+        marks: For :func:`draw_uniform`, all empty between draws.
+        chosen: Positions drawn.
+    """
+
+    keys: np.ndarray
+    slots: np.ndarray
+    nodes: np.ndarray
+    modes: np.ndarray
+    links: np.ndarray
+    marks: np.ndarray
+    chosen: np.ndarray
+
+    @classmethod
+    def allocate(cls, capacity: int, fanouts: np.ndarray) -> Scratch:
+        """Allocates working memory for ``capacity`` rows."""
+        table = 1 << (2 * capacity - 1).bit_length()
+        marks = 1 << max(4, (2 * int(fanouts.max(initial=0)) - 1).bit_length())
+        return cls(
+            keys=np.empty(table, dtype=np.int64),
+            slots=np.empty(table, dtype=np.int64),
+            nodes=np.empty((capacity, 4), dtype=np.int64),
+            modes=np.empty(capacity, dtype=np.int64),
+            links=np.empty((4 * capacity, 5), dtype=np.int64),
+            marks=np.full(marks, EMPTY, dtype=np.int64),
+            chosen=np.empty(marks, dtype=np.int64),
+        )
+
 
 @compiled
-def sample(graph: FlatGraph, seed_table, seed_row, visible, fanouts, last, follow, state):
+def sample(graph: FlatGraph, seed_table, seed_row, visible, fanouts, last, follow, state, work: Scratch):
     """Temporal neighbour sampling over flat arrays; see :class:`TemporalNeighborSampler`.
 
     Args:
@@ -123,153 +171,145 @@ def sample(graph: FlatGraph, seed_table, seed_row, visible, fanouts, last, follo
         last: Whether to take the most recent rows.
         follow: See :class:`TemporalNeighborSampler`.
         state: The random state.
+        work: Working memory.
 
     Returns:
-        Rows ``(num_nodes, 4)`` and links ``(num_links, 5)`` in the form of :func:`output.flat_output`.
+        Whether the working memory sufficed; rows ``(num_nodes, 4)`` and links ``(num_links, 5)`` in the form of
+        :func:`output.flat_output`, both parts of the working memory.
     """
-    num_keys, num_seeds = len(graph.key_child), len(seed_row)
-    positions = np.zeros(len(graph.parent_base), dtype=np.int64)
-    nodes = np.empty((max(64 * num_seeds, 1024), 4), dtype=np.int64)
-    modes = np.empty(len(nodes), dtype=np.int64)
-    links = np.empty((max(128 * num_seeds, 1024), 5), dtype=np.int64)
-    marks = np.full(_marks_size(fanouts), EMPTY, dtype=np.int64)
-    chosen = np.empty(len(marks), dtype=np.int64)
-    for b in range(num_seeds):
-        nodes[b, 0], nodes[b, 1], nodes[b, 2] = seed_table[b], seed_row[b], b
-        nodes[b, 3] = positions[seed_table[b]]
+    nodes, modes, links, marks, chosen = work.nodes, work.modes, work.links, work.marks, work.chosen
+    offset, parent, parent_base, first_key, key_child, key_parent = (
+        graph.offset, graph.parent, graph.parent_base, graph.first_key, graph.key_child, graph.key_parent
+    )  # fmt: skip
+    child_offset, child_offset_base, child_row, child_row_base = (
+        graph.child_offset, graph.child_offset_base, graph.child_row, graph.child_row_base
+    )  # fmt: skip
+    referring_offset, referring_key = graph.referring_offset, graph.referring_key
+    positions = np.zeros(len(parent_base), dtype=np.int64)
+    for b in range(len(seed_row)):
+        nodes[b, 0], nodes[b, 1], nodes[b, 2], nodes[b, 3] = seed_table[b], seed_row[b], b, positions[seed_table[b]]
         modes[b] = LEADS
         positions[seed_table[b]] += 1
-    size, num_links = num_seeds, 0
-    keys = np.full(1024, EMPTY, dtype=np.int64)
-    slots = np.empty(1024, dtype=np.int64)
-    for b in range(num_seeds):
-        own = size
-        keys[:] = EMPTY
-        insert(keys, slots, graph.offset[seed_table[b]] + seed_row[b], b)
-        begin, end = b, b + 1
+    size, num_links = len(seed_row), 0
+    for b in range(len(seed_row)):
+        own, begin, end = size, b, b + 1
+        keys, slots = _hashed(offset, nodes, b, own, size, FEW_ROWS, work.keys, work.slots)
         for hop in range(len(fanouts)):
             for i in range(begin, end):
                 if modes[i] == ENDS:
                     continue
-                needed = _neighbor_bound(graph, nodes[i, 0], nodes[i, 1], fanouts[hop])
-                while size + needed > len(nodes):
-                    nodes, modes = grown_rows(nodes), grown(modes)
-                while num_links + needed > len(links):
-                    links = grown_rows(links)
-                if 2 * (size - own + 1 + needed) > len(keys):
-                    keys, slots = _rehashed(graph, nodes, b, own, size, 4 * (size - own + 1 + needed))
-                size, num_links = _visit(
-                    graph, i, visible[b], fanouts[hop], last, follow, state, keys, slots,
-                    nodes, modes, size, links, num_links, positions, marks, chosen,
+                needed = _neighbor_bound(
+                    first_key, referring_offset, referring_key, child_offset, child_offset_base,
+                    nodes[i, 0], nodes[i, 1], fanouts, hop,
                 )  # fmt: skip
+                if size + needed > len(nodes) or num_links + needed > len(links):
+                    return False, nodes[:0], links[:0]
+                if 2 * (size - own + 1 + needed) > len(keys):
+                    room = 2 * (size - own + 1 + needed)
+                    keys, slots = _hashed(offset, nodes, b, own, size, room, work.keys, work.slots)
+                size, num_links = _visit_parents(
+                    first_key, parent_base, parent, key_parent, offset,
+                    i, b, visible, keys, slots, nodes, modes, size, links, num_links, positions,
+                )  # fmt: skip
+                if modes[i] == LEADS:
+                    size, num_links = _visit_children(
+                        referring_offset, referring_key, key_child, child_offset, child_offset_base, child_row,
+                        child_row_base, offset, i, b, visible, fanouts, hop, last, follow, state, keys, slots,
+                        nodes, modes, size, links, num_links, positions, marks, chosen,
+                    )  # fmt: skip
             begin, end = (own, size) if hop == 0 else (end, size)
-    return nodes[:size].copy(), _sorted_by_key(links[:num_links], num_keys)
+    return True, nodes[:size], links[:num_links]
 
 
 @compiled
-def _marks_size(fanouts):
-    size = 16
-    for fanout in fanouts.ravel():
-        while size < 2 * fanout:
-            size *= 2
-    return size
-
-
-@compiled
-def _neighbor_bound(graph, table, row, fanout):
-    """At most how many neighbours one visit adds."""
-    bound = graph.first_key[table + 1] - graph.first_key[table]
-    for i in range(graph.referring_offset[table], graph.referring_offset[table + 1]):
-        k = graph.referring_key[i]
-        at = graph.child_offset_base[k] + row
-        degree = graph.child_offset[at + 1] - graph.child_offset[at]
-        bound += degree if fanout[k] < 0 else min(degree, fanout[k])
-    return bound
-
-
-@compiled
-def _rehashed(graph, nodes, seed, own, size, capacity):
-    """A larger hash table of the rows that one seed has reached."""
-    slots_needed = 1024
-    while slots_needed < capacity:
-        slots_needed *= 2
-    keys = np.full(slots_needed, EMPTY, dtype=np.int64)
-    slots = np.empty(slots_needed, dtype=np.int64)
-    insert(keys, slots, graph.offset[nodes[seed, 0]] + nodes[seed, 1], seed)
+def _hashed(offset, nodes, seed, own, size, room, keys, slots):
+    """Builds a hash table with room for ``room`` entries of the rows that one seed has reached."""
+    length = FEW_ROWS
+    while length < room:
+        length *= 2
+    keys, slots = keys[:length], slots[:length]
+    keys[:] = EMPTY
+    insert(keys, slots, offset[nodes[seed, 0]] + nodes[seed, 1], seed)
     for i in range(own, size):
-        insert(keys, slots, graph.offset[nodes[i, 0]] + nodes[i, 1], i)
+        insert(keys, slots, offset[nodes[i, 0]] + nodes[i, 1], i)
     return keys, slots
 
 
 @compiled
-def _visit(
-    graph, at, visible, fanout, last, follow, state, keys, slots,
-    nodes, modes, size, links, num_links, positions, marks, chosen,
-):  # fmt: skip
-    """Samples the neighbours of one row. Returns the new numbers of rows and links."""
-    table, row, mode = nodes[at, 0], nodes[at, 1], modes[at]
-    first, final = graph.first_key[table], graph.first_key[table + 1]
-    base = graph.parent_base[table] + row * (final - first)
-    for k in range(first, final):
-        parent = graph.parent[base + k - first]
-        if parent < 0 or parent >= visible[graph.key_parent[k]]:
-            continue
-        place = _place(graph, graph.key_parent[k], parent, mode + (mode == PARENTS_ONLY), at, keys, slots, nodes, modes, positions, size)
-        size += place == size
-        links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[at, 3], nodes[place, 3]
-        links[num_links, 3], links[num_links, 4] = 0, 2
-        num_links += 1
-    if mode == PARENTS_ONLY:
-        return size, num_links
-    for i in range(graph.referring_offset[table], graph.referring_offset[table + 1]):
-        k = graph.referring_key[i]
-        child = graph.key_child[k]
-        offset = graph.child_offset_base[k] + row
-        begin = graph.child_row_base[k] + graph.child_offset[offset]
-        end = graph.child_row_base[k] + graph.child_offset[offset + 1]
-        degree = visible_children(graph.child_row, begin, end, visible[child])
-        count = degree if fanout[k] < 0 else min(degree, fanout[k])
-        uniform = not last and count < degree
-        if uniform:
-            draw_uniform(count, degree, state, chosen, marks)
-        for c in range(count):
-            rank = chosen[c] if uniform else c
-            leads = LEADS if follow == 0 or rank < follow else PARENTS_ONLY
-            child_row = graph.child_row[begin + degree - 1 - rank]
-            place = _place(graph, child, child_row, leads, at, keys, slots, nodes, modes, positions, size)
+def _neighbor_bound(first_key, referring_offset, referring_key, child_offset, child_offset_base, table, row, fanouts, hop):
+    """At most how many neighbours one visit adds."""
+    bound = first_key[table + 1] - first_key[table]
+    for i in range(referring_offset[table], referring_offset[table + 1]):
+        k = referring_key[i]
+        at = child_offset_base[k] + row
+        degree = child_offset[at + 1] - child_offset[at]
+        bound += degree if fanouts[hop, k] < 0 else min(degree, fanouts[hop, k])
+    return bound
+
+
+@compiled
+def _visit_parents(
+    first_key, parent_base, parents, key_parent, offset, at, seed, visible, keys, slots, nodes, modes, size, links, num_links, positions
+):
+    """Reaches the parents of one row. Returns the new numbers of rows and links."""
+    table, row = nodes[at, 0], nodes[at, 1]
+    mode = ENDS if modes[at] == PARENTS_ONLY else LEADS
+    first, last = first_key[table], first_key[table + 1]
+    base = parent_base[table] + row * (last - first)
+    for k in range(first, last):
+        parent, other = parents[base + k - first], key_parent[k]
+        if 0 <= parent < visible[seed, other]:
+            place = _place(offset[other] + parent, other, parent, mode, seed, keys, slots, nodes, modes, positions, size)
             size += place == size
-            links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[place, 3], nodes[at, 3]
-            links[num_links, 3], links[num_links, 4] = rank, 1
+            links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[at, 3], nodes[place, 3]
+            links[num_links, 3], links[num_links, 4] = 0, DOWN
             num_links += 1
     return size, num_links
 
 
 @compiled
-def _place(graph, table, row, mode, at, keys, slots, nodes, modes, positions, size):
-    """Finds a row within the seed's subgraph, or adds it at ``size``. The freest way of going on wins."""
-    key = graph.offset[table] + row
-    place = find(keys, slots, key)
-    if place == EMPTY:
-        place = size
-        insert(keys, slots, key, place)
-        nodes[place, 0], nodes[place, 1], nodes[place, 2] = table, row, nodes[at, 2]
-        nodes[place, 3] = positions[table]
-        modes[place] = mode
-        positions[table] += 1
-    elif mode < modes[place]:
-        modes[place] = mode
-    return place
+def _visit_children(
+    referring_offset, referring_key, key_child, child_offset, child_offset_base, rows, child_row_base, offset,
+    at, seed, visible, fanouts, hop, last, follow, state, keys, slots, nodes, modes, size, links, num_links, positions, marks, chosen,
+):  # fmt: skip
+    """Reaches child rows of one row. Returns the new numbers of rows and links."""
+    table, row = nodes[at, 0], nodes[at, 1]
+    for i in range(referring_offset[table], referring_offset[table + 1]):
+        k = referring_key[i]
+        child = key_child[k]
+        place = child_offset_base[k] + row
+        begin = child_row_base[k] + child_offset[place]
+        end = child_row_base[k] + child_offset[place + 1]
+        degree = visible_children(rows, begin, end, visible[seed, child])
+        count = degree if fanouts[hop, k] < 0 else min(degree, fanouts[hop, k])
+        uniform = not last and count < degree
+        if uniform:
+            draw_uniform(count, degree, state, chosen, marks)
+        first = offset[child]
+        for c in range(count):
+            rank = chosen[c] if uniform else c
+            mode = LEADS if follow == 0 or rank < follow else PARENTS_ONLY
+            other = rows[begin + degree - 1 - rank]
+            place = _place(first + other, child, other, mode, seed, keys, slots, nodes, modes, positions, size)
+            size += place == size
+            links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[place, 3], nodes[at, 3]
+            links[num_links, 3], links[num_links, 4] = rank, UP
+            num_links += 1
+    return size, num_links
 
 
 @compiled
-def _sorted_by_key(links, num_keys):
-    """Sorts links by foreign key, keeping their order within each."""
-    begin = np.zeros(num_keys + 1, dtype=np.int64)
-    for i in range(len(links)):
-        begin[links[i, 0] + 1] += 1
-    begin = np.cumsum(begin)
-    result = np.empty_like(links)
-    for i in range(len(links)):
-        result[begin[links[i, 0]]] = links[i]
-        begin[links[i, 0]] += 1
-    return result
+def _place(key, table, row, mode, seed, keys, slots, nodes, modes, positions, size):
+    """Finds a row within the seed's subgraph, or adds it at ``size``. The freest way of going on wins.
+
+    It takes arrays one by one: handing over a tuple of them costs more than the work done here.
+    """
+    place = find(keys, slots, key)
+    if place == EMPTY:
+        insert(keys, slots, key, size)
+        nodes[size, 0], nodes[size, 1], nodes[size, 2], nodes[size, 3] = table, row, seed, positions[table]
+        modes[size] = mode
+        positions[table] += 1
+        return size
+    modes[place] = min(mode, modes[place])
+    return place

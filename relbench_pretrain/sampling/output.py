@@ -62,15 +62,11 @@ def flat_output(
     rows, owners, ages = torch.from_numpy(rows), torch.from_numpy(owners), torch.from_numpy(ages)
     spans = {table: slice(int(bounds[i]), int(bounds[i + 1])) for i, table in enumerate(tables)}
     source, target, rank, edge_age = {}, {}, {}, {}
-    for direction, edge_types in (
-        (UP, [key.edge_type for key in keys]),
-        (DOWN, [key.reverse_edge_type for key in keys]),
-    ):
-        ends, values, ptr = _split_links(links, direction, rows.numpy(), owners.numpy(), bounds, index.flat, reference)
-        ends, values, ptr = torch.from_numpy(ends), torch.from_numpy(values), ptr.tolist()
-        for k, edge_type in enumerate(edge_types):
-            source[edge_type], target[edge_type], rank[edge_type] = ends[:, ptr[k] : ptr[k + 1]].unbind(0)
-            edge_age[edge_type] = values[ptr[k] : ptr[k + 1]]
+    ends, values, ptr = _split_links(links, rows.numpy(), owners.numpy(), bounds, index.flat, reference)
+    ends, values, ptr = torch.from_numpy(ends), torch.from_numpy(values), ptr.tolist()
+    for i, edge_type in enumerate([*(key.edge_type for key in keys), *(key.reverse_edge_type for key in keys)]):
+        source[edge_type], target[edge_type], rank[edge_type] = ends[:, ptr[i] : ptr[i + 1]].unbind(0)
+        edge_age[edge_type] = values[ptr[i] : ptr[i + 1]]
     times = SampledTimes({t: ages[span] for t, span in spans.items()}, rank, edge_age)
     return HeteroSamplerOutput(
         node={t: rows[span] for t, span in spans.items()},
@@ -109,29 +105,36 @@ def _age(time, reference):
 
 
 @compiled
-def _split_links(links, direction, rows, owners, bounds, graph, reference):
-    """Picks the links of one direction. Returns source, target and rank ``(3, num_edges)``, ages, and key bounds."""
-    num_keys = len(graph.key_child)
-    ptr = np.zeros(num_keys + 1, dtype=np.int64)
+def _split_links(links, rows, owners, bounds, graph, reference):
+    """Sorts links by direction and foreign key, in the order given within each.
+
+    Returns:
+        Source, target and rank ``(3, num_edges)``, ages ``(num_edges,)``, and where each foreign key begins, first
+        all from child to parent, then all the other way round ``(2 * num_keys + 1,)``.
+    """
+    key_child, key_parent, time, offset = graph.key_child, graph.key_parent, graph.time, graph.offset
+    num_keys = len(key_child)
+    ptr = np.zeros(2 * num_keys + 1, dtype=np.int64)
     for i in range(len(links)):
-        if links[i, 4] & direction:
-            ptr[links[i, 0] + 1] += 1
+        ptr[links[i, 0] + 1] += links[i, 4] & UP
+        ptr[num_keys + links[i, 0] + 1] += links[i, 4] >> 1
     ptr = np.cumsum(ptr)
+    fill = ptr[:-1].copy()
     ends = np.empty((3, ptr[-1]), dtype=np.int64)
     ages = np.empty(ptr[-1], dtype=np.float32)
-    size = 0
     for i in range(len(links)):
-        if not links[i, 4] & direction:
-            continue
         k, child, parent = links[i, 0], links[i, 1], links[i, 2]
-        child_table, parent_table = graph.key_child[k], graph.key_parent[k]
-        if direction == UP:
-            ends[0, size], ends[1, size], ends[2, size] = child, parent, links[i, 3]
-            source_time = graph.time[graph.offset[child_table] + rows[bounds[child_table] + child]]
-            ages[size] = _age(source_time, reference[owners[bounds[parent_table] + parent]])
-        else:
-            ends[0, size], ends[1, size], ends[2, size] = parent, child, 0
-            source_time = graph.time[graph.offset[parent_table] + rows[bounds[parent_table] + parent]]
-            ages[size] = _age(source_time, reference[owners[bounds[child_table] + child]])
-        size += 1
+        child_base, parent_base = bounds[key_child[k]], bounds[key_parent[k]]
+        if links[i, 4] & UP:
+            e = fill[k]
+            fill[k] += 1
+            ends[0, e], ends[1, e], ends[2, e] = child, parent, links[i, 3]
+            source_time = time[offset[key_child[k]] + rows[child_base + child]]
+            ages[e] = _age(source_time, reference[owners[parent_base + parent]])
+        if links[i, 4] & DOWN:
+            e = fill[num_keys + k]
+            fill[num_keys + k] += 1
+            ends[0, e], ends[1, e], ends[2, e] = parent, child, 0
+            source_time = time[offset[key_parent[k]] + rows[parent_base + parent]]
+            ages[e] = _age(source_time, reference[owners[child_base + child]])
     return ends, ages, ptr

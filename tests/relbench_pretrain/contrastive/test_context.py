@@ -22,7 +22,9 @@ def slow(objective, case, slow_loss):
         for i in range(len(x)):
             means = []
             for (source, _, target), edges in case.edge_index.items():
-                messages = [objective.message[source](case.x[source][j]) for j, k in edges.T if target == table and k == i]
+                messages = [
+                    objective.message[source](case.x[source][j]) for j, k in edges.T if target == table and k == i
+                ]
                 if messages:
                     means.append(torch.stack(messages).mean(0))
             if means:
@@ -48,7 +50,10 @@ def test_large_tables_agree_with_loops(schema, case, check, slow_loss, one_by_on
 
 def test_a_row_without_a_neighbour_is_not_counted(schema, make_case):
     case = make_case({"orders": 3, "people": 3})
-    case.edge_index = {BUYER: torch.tensor([[0, 1], [2, 2]]), ("people", "rev_f2p_buyer", "orders"): torch.zeros(2, 0).long()}
+    case.edge_index = {
+        BUYER: torch.tensor([[0, 1], [2, 2]]),
+        ("people", "rev_f2p_buyer", "orders"): torch.zeros(2, 0).long(),
+    }
     losses = build(schema)(*case.arguments("context"))
     assert losses.num_negatives.tolist() == [0, 0, 2]
 

@@ -40,7 +40,11 @@ def run_level(objective, arguments):
     losses.normalized_sum.backward()
     vectors = [value for values in arguments for value in values.values() if value.requires_grad]
     sums = torch.stack([losses.sum.detach(), losses.normalized_sum.detach(), losses.count.double()])
-    return sums, [p.grad for p in objective.parameters()], [torch.zeros_like(v) if v.grad is None else v.grad for v in vectors]
+    return (
+        sums,
+        [p.grad for p in objective.parameters()],
+        [torch.zeros_like(v) if v.grad is None else v.grad for v in vectors],
+    )
 
 
 def worker(rank: int, folder: Path) -> None:

@@ -116,7 +116,9 @@ def test_the_reverse_direction_is_the_transpose(schema, make_case):
     torch.testing.assert_close(losses[losses > 0], torch.stack(expected))
 
 
-@pytest.mark.parametrize("sizes", [{"orders": 40, "people": 30}, {"orders": 300, "people": 4}, {"orders": 4, "people": 300}])
+@pytest.mark.parametrize(
+    "sizes", [{"orders": 40, "people": 30}, {"orders": 300, "people": 4}, {"orders": 4, "people": 300}]
+)
 def test_limit_of_negatives(schema, make_case, sizes):
     """The number of negatives is the smaller of what there is and the limit, on either path."""
     case = make_case(sizes, seed=2)

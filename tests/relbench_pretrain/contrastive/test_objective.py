@@ -78,7 +78,8 @@ def test_nothing_is_read_from_the_device(level, schema, make_case):
         objective.max_negatives = limit
         arguments = make_case(sizes, dtype=torch.float32).arguments(level)
         bare = [
-            {k: v.detach().to("meta").requires_grad_(v.requires_grad) for k, v in values.items()} for values in arguments
+            {k: v.detach().to("meta").requires_grad_(v.requires_grad) for k, v in values.items()}
+            for values in arguments
         ]
         losses = objective(*bare)
         assert losses.loss.is_meta and losses.num_negatives.is_meta
@@ -94,7 +95,9 @@ def test_autocast_changes_little_and_losses_stay_float32(level, schema, make_cas
     expected = objective(*case.arguments(level))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         losses = objective(*case.arguments(level))
-        halves = [{k: v.bfloat16() if v.is_floating_point() else v for k, v in a.items()} for a in case.arguments(level)]
+        halves = [
+            {k: v.bfloat16() if v.is_floating_point() else v for k, v in a.items()} for a in case.arguments(level)
+        ]
         assert objective(*halves).loss.dtype == torch.float32
     assert losses.loss.dtype == torch.float32
     torch.testing.assert_close(losses.loss, expected.loss, atol=0.05, rtol=0.05)

@@ -19,7 +19,9 @@ def slow(objective, case, slow_loss, duplicate=None):
         weight = objective.projection[table].weight
         ids, twins = case.row_id[table], (duplicate or case.row_id).get(table, case.row_id[table])
         for i in range(len(x)):
-            scores = [(weight @ case.corrupted[table][i]) @ (weight @ x[j]) / objective.temperature for j in range(len(x))]
+            scores = [
+                (weight @ case.corrupted[table][i]) @ (weight @ x[j]) / objective.temperature for j in range(len(x))
+            ]
             negatives = [scores[j] for j in range(len(x)) if ids[j] != ids[i] and twins[j] != twins[i]]
             losses.append(slow_loss(scores[i], negatives))
     return losses

@@ -24,7 +24,7 @@ from torch_frame.nn import (
 )
 
 from relbench_pretrain.nn.attribute_encoders import MAX_DEVIATION
-from relbench_pretrain.nn.grouped import grouped_linear, grouped_norm_relu, keep_mask
+from relbench_pretrain.nn.fused_layers import grouped_layer, grouped_linear, keep_mask
 from relbench_pretrain.nn.sparse_matrix import SparseMatrix
 from relbench_pretrain.nn.table_encoders import LinearTableEncoder, ResNetTableEncoder, TransformerTableEncoder
 from relbench_pretrain.relational.schema import ColumnSchema, GraphSchema, TableSchema, stats_to_json
@@ -297,33 +297,49 @@ def test_keep_mask():
         assert keep.double().mean(0).std() < 0.1 and keep.double().mean(1).std() < 0.1
 
 
-def test_grouped_layers_have_the_gradients_of_the_plain_ones():
+def test_grouped_linear_equals_one_map_per_group():
     torch.manual_seed(0)
-    sizes, width = [3, 0, 4], 5
-    maps = [nn.Linear(width, width).double() for _ in sizes]
-    norms = [nn.LayerNorm(width).double() for _ in sizes]
-    for parameter in nn.ModuleList(norms).parameters():
+    maps = nn.ModuleList([nn.Linear(5, 4, bias=False) for _ in range(3)]).double()
+    x = torch.randn(7, 5, dtype=torch.float64, requires_grad=True)
+    expected = torch.cat([linear(rows) for rows, linear in zip(x.split([3, 0, 4]), maps, strict=True)])
+    assert_same_gradients(grouped_linear(x, [3, 0, 4], maps), expected, [x, *maps.parameters()])
+
+
+@pytest.mark.parametrize("has_linear", [False, True])
+@pytest.mark.parametrize("has_message", [False, True])
+@pytest.mark.parametrize("has_shortcut", [False, True])
+def test_grouped_layer_equals_its_parts(has_linear, has_message, has_shortcut):
+    torch.manual_seed(0)
+    sizes = [6, 0, 3]
+    linears, norms = ([cls(5, 5) if cls is nn.Linear else cls(5) for _ in sizes] for cls in (nn.Linear, nn.LayerNorm))
+    modules = nn.ModuleList(linears * has_linear + norms).double()
+    for parameter in modules.parameters():
         nn.init.normal_(parameter)
-    x = torch.randn(7, width, dtype=torch.float64, requires_grad=True)
-    groups = zip(x.split(sizes), maps, norms, strict=True)
-    expected = torch.cat([norm(lin(rows)).relu() for rows, lin, norm in groups])
-    out = grouped_norm_relu(grouped_linear(x, sizes, maps), sizes, norms)
+    inputs = torch.randn(3, sum(sizes), 5, dtype=torch.float64, requires_grad=True)
+    xs, messages, shortcuts = ([part for part in x.split(sizes)] for x in inputs.unbind())
+    expected = [
+        norm((lin(x) if has_linear else x) + m * has_message).relu() + s * has_shortcut
+        for x, lin, norm, m, s in zip(xs, linears, norms, messages, shortcuts, strict=True)
+    ]
+    parts = {"messages": messages if has_message else None, "shortcuts": shortcuts if has_shortcut else None}
+    out = grouped_layer(xs, linears if has_linear else None, norms, **parts)
+    assert_same_gradients(torch.cat(out), torch.cat(expected), [inputs, *modules.parameters()])
+
+
+def assert_same_gradients(out, expected, inputs):
     torch.testing.assert_close(out, expected)
     weight = torch.randn_like(expected)
-    parameters = [x, *nn.ModuleList(maps + norms).parameters()]
-    for a, b in zip(*(torch.autograd.grad((y * weight).sum(), parameters) for y in (out, expected)), strict=True):
+    for a, b in zip(*(torch.autograd.grad((y * weight).sum(), inputs) for y in (out, expected)), strict=True):
         torch.testing.assert_close(a, b)
 
 
-def test_dropout_scales_the_gradient_of_what_it_keeps():
-    norm = nn.LayerNorm(64)
-    x = torch.randn(50, 64, requires_grad=True)
-    torch.manual_seed(3)
-    out = grouped_norm_relu(x, [50], [norm], dropout=0.5)
+def test_dropout_scales_what_it_keeps():
+    norm = nn.LayerNorm(64).double()
+    x = torch.randn(50, 64, dtype=torch.float64, requires_grad=True)
+    (out,) = grouped_layer([x], None, [norm], dropout=0.5)
     kept = (out > 0).double()
-    torch.testing.assert_close(out, (norm(x).relu() * 2 * kept).float())
-    (grad,) = torch.autograd.grad(out.sum(), x)
-    torch.testing.assert_close(grad, torch.autograd.grad((norm(x).relu() * 2 * kept).sum(), x)[0])
+    assert 0.4 < kept.sum() / (norm(x) > 0).sum() < 0.6
+    assert_same_gradients(out, norm(x).relu() * 2 * kept, [x, *norm.parameters()])
 
 
 def test_sparse_matrix_equals_a_dense_one():
