@@ -150,9 +150,9 @@ class Scratch(NamedTuple):
         return cls(
             keys=np.empty(table, dtype=np.int64),
             slots=np.empty(table, dtype=np.int64),
-            nodes=np.empty((capacity, 4), dtype=np.int64),
-            modes=np.empty(capacity, dtype=np.int64),
-            links=np.empty((4 * capacity, 5), dtype=np.int64),
+            nodes=np.empty((capacity, 4), dtype=np.int32),
+            modes=np.empty(capacity, dtype=np.int8),
+            links=np.empty((4 * capacity, 5), dtype=np.int32),
             marks=np.full(marks, EMPTY, dtype=np.int64),
             chosen=np.empty(marks, dtype=np.int64),
         )

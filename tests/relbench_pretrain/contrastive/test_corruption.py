@@ -157,9 +157,12 @@ def test_the_seed_decides():
     for name in frames:
         assert same(first[name], again[name]) and same(first[name], by_generator[name])
         assert not same(first[name], other[name])
-    assert not torch.equal(  # two tables do not get the same draws
-        first["a"].feat_dict[stype.categorical][:12], first["b"].feat_dict[stype.categorical]
-    )
+
+
+def test_two_tables_have_their_own_draws():
+    corruption = Corruption(0.5).fit({"a": frame(30), "b": frame(30)})
+    result = corruption({"a": frame(15), "b": frame(12)}, seed=7)
+    assert not same(result["a"][:12], result["b"])
 
 
 def test_it_travels_to_the_workers_of_a_loader(fitted):

@@ -1,0 +1,67 @@
+"""How the benchmarks measure: both sides in turn in one process, medians over rounds, one JSON line at the end."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from resource import RUSAGE_SELF, getrusage
+from typing import Any
+
+
+def peak_megabytes() -> float:
+    """Returns the highest resident memory of this process so far in MB."""
+    return getrusage(RUSAGE_SELF).ru_maxrss / 1024
+
+
+
+
+def alternate(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int, repeat: int) -> dict[str, Any]:
+    """Times two sides in turn.
+
+    Args:
+        ours: One unit of our work.
+        peer: One unit of the peer's.
+        rounds: How often both are timed.
+        repeat: Units per timing.
+
+    Returns:
+        Units per second of both sides (medians over rounds), their ratio, and as its spread the smallest and the
+        largest ratio of a round.
+    """
+    for _ in range(3):
+        ours(), peer()
+    speeds: list[tuple[float, float]] = []
+    for _ in range(rounds):
+        speeds.append((_speed(ours, repeat), _speed(peer, repeat)))
+    ratios = [a / b for a, b in speeds]
+    return {
+        "ours": statistics.median(a for a, _ in speeds),
+        "peer": statistics.median(b for _, b in speeds),
+        "ratio": statistics.median(ratios),
+        "spread": [min(ratios), max(ratios)],
+    }
+
+
+def _speed(work: Callable[[], Any], repeat: int) -> float:
+    start = time.perf_counter()
+    for _ in range(repeat):
+        work()
+    return repeat / (time.perf_counter() - start)
+
+
+def report(**values: Any) -> None:
+    """Prints the result as one JSON object, numbers with four digits."""
+    print(json.dumps(values, default=str, sort_keys=False).replace("NaN", "null"))
+
+
+def rounded(value: Any) -> Any:
+    """Rounds all numbers in nested values to four significant digits."""
+    if isinstance(value, float):
+        return float(f"{value:.4g}")
+    if isinstance(value, dict):
+        return {k: rounded(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [rounded(v) for v in value]
+    return value

@@ -1,0 +1,111 @@
+"""Batches as the datamodules hand them out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from datamodules import ContrastiveDataModule, EntityTaskDataModule
+from relbench_pretrain.relational.tasks import TaskError
+
+
+@pytest.fixture(scope="module")
+def contrastive():
+    module = ContrastiveDataModule("demo-small", batch_size=32, num_per_round=16, num_rounds=2, val_batches=4)
+    module.setup("fit")
+    return module
+
+
+def test_training_sees_nothing_held_out_and_nothing_after_validation(contrastive):
+    assert contrastive.cut < contrastive.val_time
+    for batch, _ in zip(contrastive.train_dataloader(), range(5), strict=False):
+        for table in batch.node_types:
+            if "time" in batch[table]:
+                assert (batch[table].time <= contrastive.cut).all()
+
+
+def test_validation_seeds_are_held_out_and_see_only_what_is_earlier(contrastive):
+    start = contrastive.index.flat.offset
+    loader = contrastive.val_dataloader()
+    assert len(loader) == 4
+    rows = loader.input_data.node
+    times = torch.from_numpy(contrastive.index.flat.time)[rows]
+    assert (times > contrastive.cut).all()
+    assert (times <= contrastive.val_time).all()
+    assert len(rows) <= start[-1]
+    for batch in loader:
+        for table in batch.node_types:
+            if "time" in batch[table]:
+                assert (batch[table].time <= contrastive.val_time).all()
+                assert (batch[table].age >= 0).all()
+
+
+def test_validation_batches_are_the_same_every_time_and_training_ones_are_not(contrastive):
+    def first(loader, epoch):
+        loader.batch_sampler.set_epoch(epoch)
+        return next(iter(loader))
+
+    validation, training = contrastive.val_dataloader(), contrastive.train_dataloader()
+    assert torch.equal(first(validation, 0)["orders"].n_id, first(validation, 1)["orders"].n_id)
+    assert not torch.equal(first(training, 0)["orders"].n_id, first(training, 1)["orders"].n_id)
+    again = first(training, 0), first(training, 0)
+    assert torch.equal(again[0]["orders"].n_id, again[1]["orders"].n_id)
+    for kind, feat in again[0]["orders"].corrupted_tf.feat_dict.items():
+        other = again[1]["orders"].corrupted_tf.feat_dict[kind]
+        same = torch.equal(feat, other) if isinstance(feat, torch.Tensor) else torch.equal(feat.values, other.values)
+        assert same or feat.isnan().any()
+
+
+def test_corrupted_views_have_the_same_rows_and_other_cells(contrastive):
+    batch = next(iter(contrastive.train_dataloader()))
+    frame, corrupted = batch["orders"].tf, batch["orders"].corrupted_tf
+    assert len(frame) == len(corrupted)
+    assert frame != corrupted
+
+
+def test_bad_holdout_is_refused():
+    with pytest.raises(ValueError, match=r"holdout.*1\.5"):
+        ContrastiveDataModule("demo-small", holdout=1.5)
+
+
+@pytest.fixture(scope="module")
+def task():
+    module = EntityTaskDataModule("customer-churn", "demo-small", batch_size=32, fanouts=[4, 2])
+    module.setup("fit")
+    return module
+
+
+@pytest.mark.parametrize("split", ["train", "val", "test"])
+def test_labels_belong_to_their_rows(task, split):
+    table = task.task.get_table(split, mask_input_cols=False).df
+    loader = getattr(task, f"{split}_dataloader")()
+    batch = next(iter(loader))
+    store = batch["customers"]
+    frame = table.iloc[store.input_id.numpy()]
+    assert store.n_id[: store.batch_size].tolist() == frame[task.task.entity_col].tolist()
+    assert store.y.tolist() == frame[task.task.target_col].astype(float).tolist()
+    assert store.seed_time.tolist() == [t.timestamp() for t in frame[task.task.time_col]]
+
+
+def test_no_row_is_later_than_its_seed(task):
+    for batch in task.test_dataloader():
+        seed_time = batch["customers"].seed_time
+        for name in batch.node_types:
+            if "time" in batch[name]:
+                assert (batch[name].time <= seed_time[batch[name].batch]).all()
+
+
+def test_frozen_test_rows_see_nothing_after_the_test_time():
+    module = EntityTaskDataModule("customer-churn", "demo-small", regime="frozen", fanouts=[4, 2])
+    module.setup("test")
+    for loader in (module.test_dataloader(), module.val_dataloader()):
+        for batch in loader:
+            for name in batch.node_types:
+                if "time" in batch[name]:
+                    assert (batch[name].time <= module.test_time).all()
+
+
+def test_unknown_tasks_are_named_with_those_there_are():
+    module = EntityTaskDataModule("churn", "demo-small")
+    with pytest.raises(TaskError, match="'churn'.*customer-churn"):
+        module.setup("fit")

@@ -1,0 +1,32 @@
+"""Pretraining in two processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+WORKER = Path(__file__).with_name("ddp_worker.py")
+
+
+@pytest.mark.ddp
+def test_two_processes_share_seeds_without_overlap_and_keep_equal_weights(tmp_path):
+    result = subprocess.run(
+        [sys.executable, str(WORKER), str(tmp_path)], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert result.returncode == 0, result.stderr[-3000:]
+    import torch
+
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert first["steps"] == second["steps"] == 3
+    for name, value in first["weights"].items():
+        assert torch.allclose(value, second["weights"][name], atol=1e-6), name
+    assert first["gather"]
+    assert second["gather"]
+    seeds = [set(seen["seeds"]) for seen in (first, second)]
+    assert all(len(s) == 3 * 8 for s in seeds)
+    assert not seeds[0] & seeds[1]
+    assert len(list(tmp_path.glob("run/version_*"))) == 1
+    assert (tmp_path / "run/version_0/backbone/last/backbone.safetensors").is_file()

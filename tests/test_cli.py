@@ -1,0 +1,144 @@
+"""The command line: shipped experiments, errors, resuming."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from relbench_pretrain.cli import EXPERIMENTS, main, resolve_configs
+
+SMALL = ["--trainer.max_steps=1", "--trainer.enable_progress_bar=false"]
+PRETRAINING = sorted(p.relative_to(EXPERIMENTS) for p in (EXPERIMENTS / "contrastive").rglob("*.yaml"))
+FINE_TUNING = sorted(p.relative_to(EXPERIMENTS) for p in (EXPERIMENTS / "fine_tuning").rglob("*.yaml"))
+
+
+def dataset_options(config: Path, rel_f1: Path) -> list[str]:
+    """Points an experiment at data that is here: the small demo, or the real database that it names."""
+    name = yaml.safe_load((EXPERIMENTS / config).read_text())["data"]["init_args"]["dataset"]
+    return ["--data.dataset=demo-small"] if name == "demo" else [f"--data.dataset={rel_f1}"]
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A backbone pretrained for two steps on the small demo database."""
+    folder = tmp_path_factory.mktemp("pretrained")
+    main(
+        ["fit", "--config=contrastive/demo.yaml", "--data.dataset=demo-small", "--trainer.max_steps=2",
+         "--trainer.val_check_interval=2", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false",
+         f"--trainer.default_root_dir={folder}", f"--trainer.logger.init_args.save_dir={folder}"]
+    )  # fmt: skip
+    return folder / "run" / "version_0" / "backbone" / "best"
+
+
+@pytest.mark.parametrize("config", PRETRAINING, ids=str)
+def test_every_shipped_pretraining_takes_a_step(config, run_in, rel_f1):
+    main(["fit", f"--config={config}", *dataset_options(config, rel_f1), *SMALL, "--trainer.limit_val_batches=1"])
+    assert (run_in / "runs/run/version_0/backbone/last/backbone.safetensors").is_file()
+    assert (run_in / "runs/run/version_0/config.yaml").is_file()
+
+
+@pytest.mark.parametrize("config", FINE_TUNING, ids=str)
+def test_every_shipped_fine_tuning_takes_a_step(config, run_in, rel_f1, pretrained):
+    start = ["--model.start=fine_tuned", f"--model.checkpoint={pretrained}"]
+    needs_checkpoint = "checkpoint" in (EXPERIMENTS / config).read_text().split("model:")[0]
+    main(
+        ["fit", f"--config={config}", *dataset_options(config, rel_f1), *SMALL, *(start if needs_checkpoint else []),
+         "--trainer.limit_val_batches=2"]
+    )  # fmt: skip
+    assert list((run_in / "runs/run/version_0/checkpoints").glob("*.ckpt"))
+
+
+@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda p: str(p.relative_to(EXPERIMENTS)))
+def test_experiments_are_short_and_say_what_they_are_for(path):
+    lines = path.read_text().splitlines()
+    assert len(lines) < 40
+    header = " ".join(line for line in lines if line.startswith("#"))
+    assert "Hardware" in header and "Expected" in header
+
+
+def test_names_of_experiments_are_found_and_files_go_first(run_in):
+    shipped = str(EXPERIMENTS / "contrastive/demo.yaml")
+    assert resolve_configs(["fit", "--config", "contrastive/demo.yaml"]) == ["fit", "--config", shipped]
+    assert resolve_configs(["--config=contrastive/demo"]) == [f"--config={shipped}"]
+    (run_in / "contrastive").mkdir()
+    (run_in / "contrastive/demo.yaml").touch()
+    assert resolve_configs(["--config=contrastive/demo.yaml"]) == ["--config=contrastive/demo.yaml"]
+
+
+def test_print_config_composes_files_and_overrides(capsys, run_in):
+    (run_in / "more.yaml").write_text("data: {init_args: {batch_size: 7}}")
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--config=contrastive/demo", "--config=more.yaml", "--data.seed=5", "--print_config"])
+    assert end.value.code == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["data"]["init_args"]["batch_size"] == 7
+    assert config["data"]["init_args"]["seed"] == 5
+    assert config["model"]["class_path"] == "lightning_modules.ContrastivePretraining"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--data.dataset=./nowhere"], "nowhere"),
+        (["--data.stypes={'products': {'price': 'number'}}"], "products"),
+    ],
+)
+def test_mistakes_get_one_line_and_no_traceback(args, message, run_in, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["fit", "--config=contrastive/demo", "--data.dataset=demo-small", *SMALL, *args])
+    assert end.value.code == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+
+
+def test_resuming_takes_up_step_and_weights(run_in):
+    common = ["fit", "--config=contrastive/demo", "--data.dataset=demo-small", "--trainer.enable_progress_bar=false",
+              "--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"]  # fmt: skip
+    main([*common, "--trainer.max_steps=2"])
+    (checkpoint,) = (run_in / "runs/run/version_0/checkpoints").glob("*.ckpt")
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["global_step"] == 2
+    assert state["schema"]["tables"]
+    main([*common, "--trainer.max_steps=3", f"--ckpt_path={checkpoint}"])
+    (resumed,) = (run_in / "runs/run/version_1/checkpoints").glob("*.ckpt")
+    assert torch.load(resumed, weights_only=True)["global_step"] == 3
+
+
+def test_fit_then_test_names_the_regime(run_in, pretrained):
+    common = ["--config=fine_tuning/demo", "--data.dataset=demo-small", f"--model.checkpoint={pretrained}",
+              "--model.start=frozen", "--trainer.enable_progress_bar=false"]  # fmt: skip
+    main(["fit", *common, "--trainer.max_epochs=1"])
+    best = run_in / "runs/run/version_0/checkpoints/best.ckpt"
+    main(["test", *common, f"--ckpt_path={best}"])
+    with (run_in / "runs/run/version_1/metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert 0 <= float(row["test/rolling/roc_auc"]) <= 1
+
+
+def test_wandb_offline_has_the_whole_configuration(run_in, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    logger = EXPERIMENTS.parent / "logger" / "wandb.yaml"
+    main(["fit", "--config=contrastive/demo", "--data.dataset=demo-small", *SMALL, "--trainer.limit_val_batches=1",
+          f"--trainer.logger={logger}"])  # fmt: skip
+    import wandb
+
+    config = dict(wandb.run.config)
+    wandb.finish()
+    assert config["data"]["init_args"]["dataset"] == "demo-small"
+    assert config["model"]["class_path"] == "lightning_modules.ContrastivePretraining"
+    assert list(run_in.glob("runs/relbench-pretrain/*/config.yaml"))
+
+
+def test_module_and_help_run_as_commands():
+    for args in (["fit", "--help"], ["demo", "--help"]):
+        result = subprocess.run([sys.executable, "-m", "relbench_pretrain", *args], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert "usage: relbench-pretrain" in result.stdout
