@@ -28,8 +28,8 @@ class FineTuning(LightningModule):
     """Trains a head, and unless frozen the backbone under it, on a task (Peleška and Šír 2025, downstream).
 
     Args:
-        backbone: The network, for a start from scratch without a checkpoint. With a checkpoint the network is the
-            checkpoint's, so that all starts compare the same one; then leave this out.
+        backbone: The network where there is no checkpoint. With one the network is always the checkpoint's, so that
+            all starts compare the same one.
         checkpoint: Folder of a pretrained backbone, as ``BackboneCheckpoint`` writes it.
         start: ``"scratch"`` trains everything from fresh weights; ``"random_frozen"`` keeps a fresh backbone fixed;
             ``"frozen"`` keeps the pretrained one fixed; ``"fine_tuned"`` goes on training it.
@@ -40,7 +40,7 @@ class FineTuning(LightningModule):
         lr_scheduler: A schedule stepped after every batch, or None.
 
     Raises:
-        ValueError: If the start needs a checkpoint and there is none, or both or neither network are given.
+        ValueError: If the start needs a checkpoint and there is none, or no network is given.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ class FineTuning(LightningModule):
             raise ValueError(f"start must be scratch, random_frozen, frozen or fine_tuned, got '{start}'")
         if start in ("frozen", "fine_tuned") and checkpoint is None:
             raise ValueError(f"start '{start}' needs a pretrained backbone: give model.checkpoint, the folder of one")
-        if (backbone is None) == (checkpoint is None):
-            raise ValueError("give either model.backbone or model.checkpoint, whose network is then used")
+        if backbone is None and checkpoint is None:
+            raise ValueError("there is no network: give model.backbone, or model.checkpoint, whose network is then used")
         self.checkpoint = checkpoint
         self.start = start
-        self.backbone = backbone
+        self.backbone = backbone if checkpoint is None else None
         self.head = head or MLPHead()
         self.time_encoder = time_encoder
         self.optimizer = optimizer

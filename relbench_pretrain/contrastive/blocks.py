@@ -69,12 +69,10 @@ def pad_stack(tensors: Sequence[Tensor], value: int = 0) -> Tensor:
             that padding does not wait for it.
     """
     size = max(len(tensor) for tensor in tensors)
-    return torch.stack([pad(tensor, size, value) for tensor in tensors])
+    return torch.stack([_pad(tensor, size - len(tensor), value) for tensor in tensors])
 
 
-def pad(tensor: Tensor, size: int, value: int = 0) -> Tensor:
-    """Appends rows of ``value`` to a tensor, up to ``size`` rows."""
-    missing = size - len(tensor)
+def _pad(tensor: Tensor, missing: int, value: int) -> Tensor:
     return F.pad(tensor, [0, 0] * (tensor.dim() - 1) + [0, missing], value=value) if missing else tensor
 
 
@@ -99,11 +97,10 @@ def similarity(anchor: Tensor, candidate: Tensor, temperature: float) -> Tensor:
 def negatives(anchor: Side, candidate: Side) -> Tensor:
     """Returns which candidates are negatives of which anchors, bool, ``(num_tables, num_anchors, num_candidates)``."""
     # As bytes: on the CPU a product is vectorised under broadcasting, and a logical "and" is not.
-    mask = (anchor.valid.unsqueeze(-1).view(torch.uint8) * candidate.valid.unsqueeze(-2).view(torch.uint8)).view(
-        torch.bool
-    )
-    for mine, theirs in zip(anchor.labels, candidate.labels, strict=True):
-        mask &= mine.unsqueeze(-1) != theirs.unsqueeze(-2)
+    mine, theirs = anchor.valid.view(torch.uint8), candidate.valid.view(torch.uint8)
+    mask = (mine.unsqueeze(-1) * theirs.unsqueeze(-2)).view(torch.bool)
+    for label, other in zip(anchor.labels, candidate.labels, strict=True):
+        mask &= label.unsqueeze(-1) != other.unsqueeze(-2)
     return mask
 
 
@@ -112,7 +109,7 @@ def similarity_chunks(anchor: Side, candidate: Side, temperature: float) -> Iter
 
     A chunk holds at most :data:`CHUNK_SIMILARITIES` similarities (or one anchor's). They are
     freed with the chunk, as a product keeps its factors only; what lasts until ``backward`` is
-    what the caller keeps: after sampling, 13 bytes for each sampled negative.
+    what the caller keeps: after sampling, 12 bytes for each sampled negative.
     """
     num_tables, num_anchors = anchor.valid.shape
     step = max(1, CHUNK_SIMILARITIES // (num_tables * max(1, candidate.valid.size(1))))

@@ -20,15 +20,22 @@ class ContextContrast(ContrastiveObjective):
 
     The context c_i is the mean, over the incoming edge types under which row i has a neighbour, of
     the mean over those neighbours j of U_t x_j + b_t, where t is the table of j. The row itself
-    is not in it. The arguments are those of :class:`ContrastiveObjective`.
+    is not in it.
+
+    Args:
+        temperature: The similarities are divided by it.
+        max_negatives: The most negatives that an anchor has; more are sampled, for each anchor anew.
+        gather_negatives: Also take candidates from the other processes of the default group.
     """
 
     def __init__(self, temperature: float = 1.0, max_negatives: int = 255, gather_negatives: bool = False) -> None:
         super().__init__(temperature, max_negatives, gather_negatives)
         self.message = ModuleDict()
         self.sources: list[str] = []
+        self.edge_types: set[EdgeType] = set()
 
     def _build(self, schema: GraphSchema, channels: int) -> None:
+        self.edge_types = set(schema.edge_types)
         self.sources = list(dict.fromkeys(source for source, _, _ in schema.edge_types))
         for table in self.sources:
             self.message[table] = Linear(channels, channels)
@@ -55,10 +62,12 @@ class ContextContrast(ContrastiveObjective):
             without a neighbour, without negatives, among them.
 
         Raises:
-            ValueError: If a table is not in the schema or the numbers of rows differ.
+            ValueError: If a table or an edge type is not in the schema or the numbers of rows differ.
         """
         rows, row_id = self._rows_and_ids(x, row_id)
         pool, pool_id = self._pool(rows), self._pool(row_id)
+        if unknown := edge_index.keys() - self.edge_types:
+            raise ValueError(f"edge_index has the edge types {sorted(unknown)}, which are not in the schema")
         edges = {edge_type: index for edge_type, index in edge_index.items() if index.size(1)}
         parts = [self._unused([] if edges else list(self.message.parameters()), pool)]
         context, anchor_id = self._contexts(rows, row_id, edges) if edges else ({}, {})

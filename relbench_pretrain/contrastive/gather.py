@@ -36,7 +36,7 @@ def gather_tables(tables: Sequence[Tensor], group: Any = None) -> list[Tensor]:
             and the types agree, also between processes.
         group: The process group; None for the default one.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size(group) == 1:
+    if not tables or not (dist.is_available() and dist.is_initialized()) or dist.get_world_size(group) == 1:
         return list(tables)
     sizes = _gather_sizes(tables, group)
     rank = dist.get_rank(group)

@@ -35,8 +35,12 @@ from relbench_pretrain.relational.schema import EdgeType, ForeignKey, GraphSchem
 class LinkContrast(ContrastiveObjective):
     """Link-level contrast of Peleška and Šír (2025): s_ij = x_iᵀ W_r x_j / τ for a child i and a parent j.
 
-    The reverse direction uses W_rᵀ, hence the same similarities. All links of a parent share its
-    negatives. The arguments are those of :class:`ContrastiveObjective`.
+    The reverse direction uses W_rᵀ, hence the same similarities.
+
+    Args:
+        temperature: The similarities are divided by it.
+        max_negatives: The most negatives that an anchor has; more are sampled, for all links of a parent the same.
+        gather_negatives: Also take candidates from the other processes of the default group.
     """
 
     def __init__(self, temperature: float = 1.0, max_negatives: int = 255, gather_negatives: bool = False) -> None:

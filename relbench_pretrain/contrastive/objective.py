@@ -18,7 +18,7 @@ class ContrastiveObjective(nn.Module):
 
     Args:
         temperature: The similarities are divided by it.
-        max_negatives: The most negatives that an anchor has; more are sampled, for each anchor anew.
+        max_negatives: The most negatives that an anchor has; more are sampled.
         gather_negatives: Also take candidates from the other processes of the default group. Their
             numbers of rows differ, so that each step waits for the device once.
 

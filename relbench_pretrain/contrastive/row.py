@@ -16,7 +16,10 @@ from relbench_pretrain.relational.schema import GraphSchema
 class RowContrast(ContrastiveObjective):
     """Row-level contrast of Peleška and Šír (2025): s_ij = (W_t x̃_i)·(W_t x_j) / τ for rows i, j of table t.
 
-    The arguments are those of :class:`ContrastiveObjective`.
+    Args:
+        temperature: The similarities are divided by it.
+        max_negatives: The most negatives that an anchor has; more are sampled, for each anchor anew.
+        gather_negatives: Also take candidates from the other processes of the default group.
     """
 
     def __init__(self, temperature: float = 1.0, max_negatives: int = 255, gather_negatives: bool = False) -> None:
@@ -54,7 +57,7 @@ class RowContrast(ContrastiveObjective):
         """
         rows, row_id = self._rows_and_ids(x, row_id)
         corrupted = self._all_tables("corrupted", corrupted, next(iter(rows.values()))[:0])
-        duplicate = row_id | (duplicate or {})
+        duplicate = self._all_tables("duplicate", row_id | (duplicate or {}), next(iter(row_id.values()))[:0])
         require_lengths("corrupted", corrupted, rows)
         require_lengths("duplicate", duplicate, rows)
         pool, pool_id, pool_duplicate = self._pool(rows), self._pool(row_id), self._pool(duplicate)

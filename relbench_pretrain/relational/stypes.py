@@ -85,14 +85,15 @@ def _infer_list_stype(values: pd.Series) -> stype | None:
     lengths = list_lengths(cells)
     one_length = len(np.unique(lengths[lengths > 0])) == 1
     arrays = set(map(type, cells)) == {np.ndarray}
-    if arrays and one_length and {dtype.kind for dtype in set(map(attrgetter("dtype"), cells))} == {"f"}:
+    dtypes = {dtype.kind for dtype in set(map(attrgetter("dtype"), cells))} if arrays else set()
+    if one_length and dtypes == {"f"}:
         return stype.embedding  # without copying all of it
     try:
         elements = flatten_lists(values)[1]
-        kind = kind_of(elements)
-        if kind in NUMBERS - {"integer"}:
-            fractions = (to_numbers(elements) % 1 != 0).any()
-            return stype.embedding if one_length else None if fractions else stype.multicategorical
+        if (kind := kind_of(elements)) in NUMBERS - {"integer"}:
+            if one_length and not dtypes & {"i", "u"}:
+                return stype.embedding
+            return None if (to_numbers(elements) % 1 != 0).any() else stype.multicategorical  # integers with gaps
         return stype.multicategorical if kind != "empty" and elements.nunique() else None
     except (TypeError, ValueError):
         return None  # lists of lists or of records

@@ -177,15 +177,8 @@ def sample(graph: FlatGraph, seed_table, seed_row, visible, fanouts, last, follo
         Whether the working memory sufficed; rows ``(num_nodes, 4)`` and links ``(num_links, 5)`` in the form of
         :func:`output.flat_output`, both parts of the working memory.
     """
-    nodes, modes, links, marks, chosen = work.nodes, work.modes, work.links, work.marks, work.chosen
-    offset, parent, parent_base, first_key, key_child, key_parent = (
-        graph.offset, graph.parent, graph.parent_base, graph.first_key, graph.key_child, graph.key_parent
-    )  # fmt: skip
-    child_offset, child_offset_base, child_row, child_row_base = (
-        graph.child_offset, graph.child_offset_base, graph.child_row, graph.child_row_base
-    )  # fmt: skip
-    referring_offset, referring_key = graph.referring_offset, graph.referring_key
-    positions = np.zeros(len(parent_base), dtype=np.int64)
+    nodes, modes = work.nodes, work.modes
+    positions = np.zeros(len(graph.parent_base), dtype=np.int64)
     for b in range(len(seed_row)):
         nodes[b, 0], nodes[b, 1], nodes[b, 2], nodes[b, 3] = seed_table[b], seed_row[b], b, positions[seed_table[b]]
         modes[b] = LEADS
@@ -193,41 +186,33 @@ def sample(graph: FlatGraph, seed_table, seed_row, visible, fanouts, last, follo
     size, num_links = len(seed_row), 0
     for b in range(len(seed_row)):
         own, begin, end = size, b, b + 1
-        keys, slots = _hashed(offset, nodes, b, own, size, FEW_ROWS, work.keys, work.slots)
+        keys, slots = _hashed(graph.offset, nodes, b, own, size, FEW_ROWS, work)
         for hop in range(len(fanouts)):
-            for i in range(begin, end):
-                if modes[i] == ENDS:
-                    continue
-                needed = _neighbor_bound(
-                    first_key, referring_offset, referring_key, child_offset, child_offset_base,
-                    nodes[i, 0], nodes[i, 1], fanouts, hop,
-                )  # fmt: skip
-                if size + needed > len(nodes) or num_links + needed > len(links):
-                    return False, nodes[:0], links[:0]
-                if 2 * (size - own + 1 + needed) > len(keys):
-                    room = 2 * (size - own + 1 + needed)
-                    keys, slots = _hashed(offset, nodes, b, own, size, room, work.keys, work.slots)
-                size, num_links = _visit_parents(
-                    first_key, parent_base, parent, key_parent, offset,
-                    i, b, visible, keys, slots, nodes, modes, size, links, num_links, positions,
-                )  # fmt: skip
-                if modes[i] == LEADS:
-                    size, num_links = _visit_children(
-                        referring_offset, referring_key, key_child, child_offset, child_offset_base, child_row,
-                        child_row_base, offset, i, b, visible, fanouts, hop, last, follow, state, keys, slots,
-                        nodes, modes, size, links, num_links, positions, marks, chosen,
-                    )  # fmt: skip
+            for children in (False, True):
+                at = begin
+                while True:
+                    if children:
+                        at, size, num_links = _visit_children(
+                            graph, visible, fanouts[hop], last, follow, state,
+                            work, keys, slots, positions, b, own, at, end, size, num_links,
+                        )  # fmt: skip
+                    else:
+                        at, size, num_links = _visit_parents(
+                            graph, visible, work, keys, slots, positions, b, own, at, end, size, num_links
+                        )
+                    if at == end:
+                        break
+                    if len(keys) == len(work.keys):
+                        return False, nodes[:0], work.links[:0]
+                    keys, slots = _hashed(graph.offset, nodes, b, own, size, 2 * len(keys), work)
             begin, end = (own, size) if hop == 0 else (end, size)
-    return True, nodes[:size], links[:num_links]
+    return True, nodes[:size], work.links[:num_links]
 
 
 @compiled
-def _hashed(offset, nodes, seed, own, size, room, keys, slots):
-    """Builds a hash table with room for ``room`` entries of the rows that one seed has reached."""
-    length = FEW_ROWS
-    while length < room:
-        length *= 2
-    keys, slots = keys[:length], slots[:length]
+def _hashed(offset, nodes, seed, own, size, length, work):
+    """Builds a hash table with ``length`` entries of the rows that one seed has reached."""
+    keys, slots = work.keys[:length], work.slots[:length]
     keys[:] = EMPTY
     insert(keys, slots, offset[nodes[seed, 0]] + nodes[seed, 1], seed)
     for i in range(own, size):
@@ -236,66 +221,75 @@ def _hashed(offset, nodes, seed, own, size, room, keys, slots):
 
 
 @compiled
-def _neighbor_bound(first_key, referring_offset, referring_key, child_offset, child_offset_base, table, row, fanouts, hop):
-    """At most how many neighbours one visit adds."""
-    bound = first_key[table + 1] - first_key[table]
-    for i in range(referring_offset[table], referring_offset[table + 1]):
-        k = referring_key[i]
-        at = child_offset_base[k] + row
-        degree = child_offset[at + 1] - child_offset[at]
-        bound += degree if fanouts[hop, k] < 0 else min(degree, fanouts[hop, k])
-    return bound
+def _visit_parents(graph, visible, work, keys, slots, positions, seed, own, begin, end, size, num_links):
+    """Reaches the parents of the rows from ``begin`` to ``end``.
 
-
-@compiled
-def _visit_parents(
-    first_key, parent_base, parents, key_parent, offset, at, seed, visible, keys, slots, nodes, modes, size, links, num_links, positions
-):
-    """Reaches the parents of one row. Returns the new numbers of rows and links."""
-    table, row = nodes[at, 0], nodes[at, 1]
-    mode = ENDS if modes[at] == PARENTS_ONLY else LEADS
-    first, last = first_key[table], first_key[table + 1]
-    base = parent_base[table] + row * (last - first)
-    for k in range(first, last):
-        parent, other = parents[base + k - first], key_parent[k]
-        if 0 <= parent < visible[seed, other]:
-            place = _place(offset[other] + parent, other, parent, mode, seed, keys, slots, nodes, modes, positions, size)
-            size += place == size
-            links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[at, 3], nodes[place, 3]
-            links[num_links, 3], links[num_links, 4] = 0, DOWN
-            num_links += 1
-    return size, num_links
+    Returns:
+        Where it stopped for lack of room, ``end`` if nowhere, and the new numbers of rows and links.
+    """
+    nodes, modes, links, offset = work.nodes, work.modes, work.links, graph.offset
+    parent, key_parent, first_key, parent_base = graph.parent, graph.key_parent, graph.first_key, graph.parent_base
+    room = min(own - 1 + len(keys) // 2, len(nodes))
+    for i in range(begin, end):
+        table = nodes[i, 0]
+        first, final = first_key[table], first_key[table + 1]
+        if modes[i] == ENDS:
+            continue
+        if size + final - first > room or num_links + final - first > len(links):
+            return i, size, num_links
+        base = parent_base[table] + nodes[i, 1] * (final - first)
+        mode = ENDS if modes[i] == PARENTS_ONLY else LEADS
+        for k in range(first, final):
+            row, other = parent[base + k - first], key_parent[k]
+            if 0 <= row < visible[seed, other]:
+                place = _place(offset[other] + row, other, row, mode, seed, keys, slots, nodes, modes, positions, size)
+                size += place == size
+                links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[i, 3], nodes[place, 3]
+                links[num_links, 3], links[num_links, 4] = 0, DOWN
+                num_links += 1
+    return end, size, num_links
 
 
 @compiled
 def _visit_children(
-    referring_offset, referring_key, key_child, child_offset, child_offset_base, rows, child_row_base, offset,
-    at, seed, visible, fanouts, hop, last, follow, state, keys, slots, nodes, modes, size, links, num_links, positions, marks, chosen,
-):  # fmt: skip
-    """Reaches child rows of one row. Returns the new numbers of rows and links."""
-    table, row = nodes[at, 0], nodes[at, 1]
-    for i in range(referring_offset[table], referring_offset[table + 1]):
-        k = referring_key[i]
-        child = key_child[k]
-        place = child_offset_base[k] + row
-        begin = child_row_base[k] + child_offset[place]
-        end = child_row_base[k] + child_offset[place + 1]
-        degree = visible_children(rows, begin, end, visible[seed, child])
-        count = degree if fanouts[hop, k] < 0 else min(degree, fanouts[hop, k])
-        uniform = not last and count < degree
-        if uniform:
-            draw_uniform(count, degree, state, chosen, marks)
-        first = offset[child]
-        for c in range(count):
-            rank = chosen[c] if uniform else c
-            mode = LEADS if follow == 0 or rank < follow else PARENTS_ONLY
-            other = rows[begin + degree - 1 - rank]
-            place = _place(first + other, child, other, mode, seed, keys, slots, nodes, modes, positions, size)
-            size += place == size
-            links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[place, 3], nodes[at, 3]
-            links[num_links, 3], links[num_links, 4] = rank, UP
-            num_links += 1
-    return size, num_links
+    graph, visible, fanout, last, follow, state, work, keys, slots, positions, seed, own, begin, end, size, num_links
+):
+    """Reaches child rows of the rows from ``begin`` to ``end``. Returns what :func:`_visit_parents` does."""
+    nodes, modes, links, offset = work.nodes, work.modes, work.links, graph.offset
+    referring_offset, referring_key, key_child = graph.referring_offset, graph.referring_key, graph.key_child
+    child_offset, child_offset_base = graph.child_offset, graph.child_offset_base
+    child_row, child_row_base, chosen, marks = graph.child_row, graph.child_row_base, work.chosen, work.marks
+    room = min(own - 1 + len(keys) // 2, len(nodes))
+    for i in range(begin, end):
+        if modes[i] != LEADS:
+            continue
+        table, row, needed = nodes[i, 0], nodes[i, 1], 0
+        for j in range(referring_offset[table], referring_offset[table + 1]):
+            place = child_offset_base[referring_key[j]] + row
+            degree = child_offset[place + 1] - child_offset[place]
+            needed += degree if fanout[referring_key[j]] < 0 else min(degree, fanout[referring_key[j]])
+        if size + needed > room or num_links + needed > len(links):
+            return i, size, num_links
+        for j in range(referring_offset[table], referring_offset[table + 1]):
+            k = referring_key[j]
+            child, place = key_child[k], child_offset_base[k] + row
+            start = child_row_base[k] + child_offset[place]
+            stop = child_row_base[k] + child_offset[place + 1]
+            degree = visible_children(child_row, start, stop, visible[seed, child])
+            count = degree if fanout[k] < 0 else min(degree, fanout[k])
+            uniform = not last and count < degree
+            if uniform:
+                draw_uniform(count, degree, state, chosen, marks)
+            for c in range(count):
+                rank = chosen[c] if uniform else c
+                mode = LEADS if follow == 0 or rank < follow else PARENTS_ONLY
+                other = child_row[start + degree - 1 - rank]
+                place = _place(offset[child] + other, child, other, mode, seed, keys, slots, nodes, modes, positions, size)
+                size += place == size
+                links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[place, 3], nodes[i, 3]
+                links[num_links, 3], links[num_links, 4] = rank, UP
+                num_links += 1
+    return end, size, num_links
 
 
 @compiled

@@ -89,3 +89,9 @@ def test_gradcheck(schema, make_case):
         return objective(x, {t: case.row_id[t] for t in x}, edges).normalized_sum
 
     assert torch.autograd.gradcheck(loss, [case.x["items"], case.x["keys"]])
+
+
+def test_unknown_edge_types(schema, make_case):
+    case = make_case({"orders": 3, "people": 2})
+    with pytest.raises(ValueError, match=r"f2p_payer.*not in the schema"):
+        build(schema)(case.x, case.row_id, {("orders", "f2p_payer", "people"): torch.zeros(2, 1).long()})

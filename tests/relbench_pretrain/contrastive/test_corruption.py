@@ -27,7 +27,7 @@ def vectors(first, second):
 
 def lists(*columns):
     return MultiNestedTensor.from_tensor_mat(
-        [[torch.tensor(c, dtype=torch.int64) for c in row] for row in zip(*columns)]
+        [[torch.tensor(c, dtype=torch.int64) for c in row] for row in zip(*columns, strict=True)]
     )
 
 
@@ -42,7 +42,7 @@ def frame(n, offset=0, missing=True):
     if missing and n:
         number[0], category[0], time[0], text.values[0], tags[0] = math.nan, -1, -1, math.nan, [-1]
     cells = [number, category, time, text, lists(tags, [[-1]] * n) if n else lists([[0]], [[0]])[:0]]
-    return TensorFrame(dict(zip(COLUMNS, cells)), COLUMNS, y=row)
+    return TensorFrame(dict(zip(COLUMNS, cells, strict=True)), COLUMNS, y=row)
 
 
 def cells(tensor_frame):
@@ -142,7 +142,8 @@ def test_the_frames_stay_as_they_are(fitted):
     given = frame(20, offset=1000)
     before = copy.deepcopy(given)
     result = fitted({"items": given}, seed=4)["items"]
-    assert same(given, before) and not same(result, before)
+    assert same(given, before)
+    assert not same(result, before)
     assert torch.equal(result.y, given.y)
     assert result.col_names_dict == given.col_names_dict
 
@@ -155,7 +156,8 @@ def test_the_seed_decides():
     other = corruption(frames, seed=8)
     assert list(again) == ["b", "a"]
     for name in frames:
-        assert same(first[name], again[name]) and same(first[name], by_generator[name])
+        assert same(first[name], again[name])
+        assert same(first[name], by_generator[name])
         assert not same(first[name], other[name])
 
 
@@ -194,7 +196,7 @@ def test_what_was_not_fitted(fitted):
     with pytest.raises(ValueError, match="columns"):
         fitted({"items": TensorFrame(number, {stype.numerical: ["price"]})}, seed=0)
     sequence = TensorFrame({stype.sequence_numerical: lists([[1]])}, {stype.sequence_numerical: ["s"]})
-    with pytest.raises(ValueError, match="'items'.*sequence_numerical"):
+    with pytest.raises(ValueError, match=r"'items'.*sequence_numerical"):
         Corruption().fit({"items": sequence})
 
 
@@ -217,5 +219,5 @@ def test_row_keys_tell_rows_apart():
     many = torch.randint(0, 3, (20_000, 4))
     _, inverse = many.unique(dim=0, return_inverse=True)
     keys = row_keys(many)
-    assert len(set(zip(keys.tolist(), inverse.tolist()))) == 81
+    assert len(set(zip(keys.tolist(), inverse.tolist(), strict=True))) == 81
     assert len(most_frequent(keys, 1000)) == 81

@@ -71,8 +71,15 @@ def run_gather_rows(rank: int):
     pooled.mul(torch.tensor([[1.0], [2.0], [3.0]]) * 10**rank).sum().backward()
     empty, ids = gather_tables([torch.zeros(0, 3), torch.ones(rank, 3)])
     numbers = gather_rows(torch.arange(rank, dtype=torch.int64))
+    nothing = gather_rows(torch.zeros(0, 3))
     half = gather_rows(torch.ones(1, 2, dtype=torch.bfloat16))
-    return pooled.detach(), x.grad, [list(t.shape) for t in (empty, ids, numbers, half)], numbers.dtype, half.dtype
+    return (
+        pooled.detach(),
+        x.grad,
+        [list(t.shape) for t in (empty, ids, numbers, nothing, half)],
+        numbers.dtype,
+        half.dtype,
+    )
 
 
 def together(cases):
@@ -146,14 +153,16 @@ def test_own_rows_come_first_and_gradients_go_home(ran):
     assert second.tolist() == [[100, 101], [102, 103], [0, 1]]
     assert first_grad.tolist() == [[1 + 30] * 2]  # first with its own weight 1, last with the other's 3 · 10
     assert second_grad.tolist() == [[2 + 10] * 2, [3 + 20] * 2]
-    assert shapes == others[0] == [[0, 3], [1, 3], [1], [2, 2]]
-    assert integers == torch.int64 and half == torch.bfloat16
+    assert shapes == others[0] == [[0, 3], [1, 3], [1], [0, 3], [2, 2]]
+    assert integers == torch.int64
+    assert half == torch.bfloat16
 
 
 def test_one_process_keeps_its_rows():
     x = torch.ones(3, 2)
     assert gather_rows(x) is x
     assert gather_tables([x, x])[1] is x
+    assert gather_tables([]) == []
 
 
 def test_gathering_changes_nothing_in_one_process(schema, make_case):

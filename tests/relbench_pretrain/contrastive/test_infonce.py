@@ -58,10 +58,13 @@ def test_gradients():
 def test_an_anchor_without_negatives_costs_nothing():
     positive, similarity, is_negative = draw(dtype=torch.float32)
     losses = info_nce(positive, similarity, is_negative)
-    assert losses.loss[0] == 0 and losses.num_negatives[0] == 0
+    assert losses.loss[0] == 0
+    assert losses.num_negatives[0] == 0
     losses.normalized_sum.backward()
-    assert positive.grad[0] == 0 and similarity.grad[0].eq(0).all()
-    assert positive.grad.isfinite().all() and similarity.grad.isfinite().all()
+    assert positive.grad[0] == 0
+    assert similarity.grad[0].eq(0).all()
+    assert positive.grad.isfinite().all()
+    assert similarity.grad.isfinite().all()
     assert similarity.grad[~is_negative].eq(0).all()
 
 
@@ -93,9 +96,12 @@ def test_float32_under_autocast():
 def test_trap_6_no_anchor_has_a_gradient_path():
     weight = torch.ones(2, 3, requires_grad=True)
     losses = AnchorLosses.concatenate([AnchorLosses.of_no_anchor(weight, weight.bfloat16())])
-    assert losses.loss.shape == (0,) and losses.loss.dtype == torch.float32
+    assert losses.loss.shape == (0,)
+    assert losses.loss.dtype == torch.float32
     assert losses.num_negatives.dtype == torch.int64
-    assert losses.sum == 0 and losses.count == 0 and losses.normalized_sum == 0
+    assert losses.sum == 0
+    assert losses.count == 0
+    assert losses.normalized_sum == 0
     (losses.sum + losses.normalized_sum).backward()
     assert weight.grad.eq(0).all()
     assert AnchorLosses.of_no_anchor(torch.ones(2, device="meta")).loss.device.type == "meta"
@@ -110,7 +116,8 @@ def test_all_candidates_are_used_when_they_are_few_enough():
     _, similarity, is_negative = draw()
     for limit in (None, 6, 100):
         sampled, mask = sample_negatives(similarity, is_negative, limit)
-        assert sampled is similarity and mask is is_negative
+        assert sampled is similarity
+        assert mask is is_negative
     sampled, mask = sample_negatives(similarity, is_negative, 5)
     assert sampled.shape == mask.shape == (5, 5)
 

@@ -17,23 +17,24 @@ def build(schema, temperature=0.7, **settings):
 
 
 def slow(objective, schema, case, slow_loss):
-    losses = []
-    for key in schema.foreign_keys:
-        weight, parent_id = objective.bilinear[key.edge_type], case.parent_id[key.edge_type]
-        child, parent = case.x[key.child], case.x[key.parent]
-        child_id, row_id = case.row_id[key.child], case.row_id[key.parent]
+    return [loss for key in schema.foreign_keys for loss in slow_links(objective, key, case, slow_loss)]
 
-        def score(i, j):
-            return child[i] @ weight @ parent[j] / objective.temperature
 
-        def negative(i, j):
-            return parent_id[i] != row_id[j] and not (key.child == key.parent and child_id[i] == row_id[j])
+def slow_links(objective, key, case, slow_loss):
+    weight, parent_id = objective.bilinear[key.edge_type], case.parent_id[key.edge_type]
+    child, parent = case.x[key.child], case.x[key.parent]
+    child_id, row_id = case.row_id[key.child], case.row_id[key.parent]
 
-        for i, j in enumerate(case.parent_index[key.edge_type].tolist()):
-            if j >= 0:
-                losses.append(slow_loss(score(i, j), [score(i, k) for k in range(len(parent)) if negative(i, k)]))
-                losses.append(slow_loss(score(i, j), [score(k, j) for k in range(len(child)) if negative(k, j)]))
-    return losses
+    def score(i, j):
+        return child[i] @ weight @ parent[j] / objective.temperature
+
+    def negative(i, j):
+        return parent_id[i] != row_id[j] and not (key.child == key.parent and child_id[i] == row_id[j])
+
+    for i, j in enumerate(case.parent_index[key.edge_type].tolist()):
+        if j >= 0:
+            yield slow_loss(score(i, j), [score(i, k) for k in range(len(parent)) if negative(i, k)])
+            yield slow_loss(score(i, j), [score(k, j) for k in range(len(child)) if negative(k, j)])
 
 
 def leaves(objective, case):
@@ -145,9 +146,9 @@ def test_gradcheck(schema, make_case):
 def test_unknown_or_ill_sized_keys(schema, make_case):
     case = make_case({"orders": 3, "people": 2})
     objective = build(schema)
-    with pytest.raises(ValueError, match="f2p_payer.*no foreign keys"):
+    with pytest.raises(ValueError, match=r"f2p_payer.*no foreign keys"):
         objective(case.x, case.row_id, *[{("orders", "f2p_payer", "people"): torch.zeros(3)}] * 2)
     with pytest.raises(ValueError, match=r"parent_index\[.*buyer.*\] has 2 entries for 3 rows"):
         objective(case.x, case.row_id, *[{BUYER: torch.zeros(2, dtype=torch.int64)}] * 2)
-    with pytest.raises(ValueError, match="same keys; only one has .*buyer"):
+    with pytest.raises(ValueError, match=r"same keys; only one has .*buyer"):
         objective(case.x, case.row_id, {BUYER: torch.zeros(3, dtype=torch.int64)}, {})

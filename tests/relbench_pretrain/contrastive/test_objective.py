@@ -55,7 +55,9 @@ def test_trap_6_an_empty_batch_has_a_gradient_path(level, schema, make_case):
     for case in (make_case({}, dtype=torch.float32), make_case(dict.fromkeys(SIZES, 1), dtype=torch.float32)):
         objective.zero_grad()
         losses = objective(*case.arguments(level))
-        assert losses.sum == 0 and losses.count == 0 and losses.normalized_sum == 0
+        assert losses.sum == 0
+        assert losses.count == 0
+        assert losses.normalized_sum == 0
         losses.normalized_sum.backward()
         assert all(parameter.grad.eq(0).all() for parameter in objective.parameters())
     losses = objective(*[{}] * (4 if level == "link" else 3))
@@ -82,7 +84,8 @@ def test_nothing_is_read_from_the_device(level, schema, make_case):
             for values in arguments
         ]
         losses = objective(*bare)
-        assert losses.loss.is_meta and losses.num_negatives.is_meta
+        assert losses.loss.is_meta
+        assert losses.num_negatives.is_meta
         losses.normalized_sum.backward()
         assert all(parameter.grad.is_meta for parameter in objective.parameters())
 
