@@ -9,7 +9,7 @@ import argparse
 import itertools
 
 import torch
-from measure import report, rounded
+from measure import report
 
 from callbacks.diagnostics import evenness
 from datamodules import ContrastiveDataModule
@@ -41,7 +41,7 @@ def main() -> None:
     for table in total:
         print(f"{table:<24}{total[table]:>16,}{mean['balanced'][table]:>12.1f}{mean['plain'][table]:>12.1f}")
     result = {"database": evenness(total), **{name: evenness(rows) for name, rows in mean.items()}}
-    report(benchmark="balance", dataset=args.dataset, evenness=rounded(result), rows=rounded(mean))
+    report(benchmark="balance", dataset=args.dataset, evenness=result, rows=mean)
 
 
 def _mean_rows(loader: RelationalLoader, batches: int) -> dict[str, float]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from resource import RUSAGE_SELF, getrusage
@@ -15,6 +17,10 @@ def peak_megabytes() -> float:
     return getrusage(RUSAGE_SELF).ru_maxrss / 1024
 
 
+def memory_of(side: str) -> float:
+    """Runs this script again with ``--memory SIDE``, which prints its peak in MB, and returns that peak."""
+    command = [sys.executable, *sys.argv, "--memory", side]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
 
 
 def alternate(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int, repeat: int) -> dict[str, Any]:
@@ -27,14 +33,12 @@ def alternate(ours: Callable[[], Any], peer: Callable[[], Any], rounds: int, rep
         repeat: Units per timing.
 
     Returns:
-        Units per second of both sides (medians over rounds), their ratio, and as its spread the smallest and the
-        largest ratio of a round.
+        Units per second of both sides (medians over rounds), the median ratio, and as its spread the smallest and
+        the largest ratio of a round.
     """
     for _ in range(3):
         ours(), peer()
-    speeds: list[tuple[float, float]] = []
-    for _ in range(rounds):
-        speeds.append((_speed(ours, repeat), _speed(peer, repeat)))
+    speeds = [(_speed(ours, repeat), _speed(peer, repeat)) for _ in range(rounds)]
     ratios = [a / b for a, b in speeds]
     return {
         "ours": statistics.median(a for a, _ in speeds),
@@ -52,16 +56,15 @@ def _speed(work: Callable[[], Any], repeat: int) -> float:
 
 
 def report(**values: Any) -> None:
-    """Prints the result as one JSON object, numbers with four digits."""
-    print(json.dumps(values, default=str, sort_keys=False).replace("NaN", "null"))
+    """Prints the result as one JSON object, numbers to four significant digits."""
+    print(json.dumps(_rounded(values)))
 
 
-def rounded(value: Any) -> Any:
-    """Rounds all numbers in nested values to four significant digits."""
+def _rounded(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.4g}")
     if isinstance(value, dict):
-        return {k: rounded(v) for k, v in value.items()}
+        return {k: _rounded(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [rounded(v) for v in value]
+        return [_rounded(v) for v in value]
     return value

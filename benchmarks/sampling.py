@@ -10,66 +10,63 @@ this process without workers, and hand out the same TensorFrames. HGTLoader need
 from __future__ import annotations
 
 import argparse
-import itertools
+from collections.abc import Iterator
 
 import torch
-from measure import alternate, peak_megabytes, report, rounded
+from measure import alternate, memory_of, peak_megabytes, report
+from peers import hgt_loader, visible_graph
 from torch_geometric.data import HeteroData
-from torch_geometric.loader import HGTLoader
 
 from datamodules import ContrastiveDataModule
-from relbench_pretrain.relational.graph import RelationalGraph
 from relbench_pretrain.sampling import HGSampler, RelationalLoader
 
 
-def visible_graph(graph: RelationalGraph, rows: dict[str, int]) -> HeteroData:
-    """The graph of the leading rows as PyG wants it, with both directions of every foreign key."""
-    data = HeteroData()
-    for table, n in rows.items():
-        data[table].tf = graph.frames[table][:n]
-        data[table].num_nodes = n
-    for table, spec in graph.schema.tables.items():
-        for position, (column, parent) in enumerate(spec.foreign_keys.items()):
-            index = graph.parent[table][: rows[table], position]
-            child = ((index >= 0) & (index < rows[parent])).nonzero().squeeze(1)
-            data[table, f"f2p_{column}", parent].edge_index = torch.stack([child, index[child]])
-            data[parent, f"rev_f2p_{column}", table].edge_index = torch.stack([index[child], child])
-    return data
+def endless(side: str, dataset: str, seed_table: str) -> Iterator[HeteroData]:
+    """The batches of one side, over and over."""
+    module = ContrastiveDataModule(dataset)
+    module.setup("fit")
+    graph, until = module.graph, module.val_time
+    rows = graph.rows_until(until)
+    seeds = torch.randperm(rows[seed_table], generator=torch.Generator().manual_seed(0))
+    if side == "peer":
+        return _forever(hgt_loader(visible_graph(graph, rows), seed_table, seeds))
+    sampler = HGSampler(module.index, num_per_round=64, num_rounds=3)
+    return _forever(
+        RelationalLoader(graph, sampler, (seed_table, seeds), torch.full_like(seeds, until), batch_size=64)
+    )
+
+
+def _forever(loader) -> Iterator[HeteroData]:
+    while True:
+        yield from loader
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("dataset", nargs="?", default="../shared/data/rel-f1")
     parser.add_argument("--seed-table", default="results")
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--repeat", type=int, default=20)
+    parser.add_argument("--memory", choices=["ours", "peer"], help=argparse.SUPPRESS)
     args = parser.parse_args()
-
-    module = ContrastiveDataModule(args.dataset)
-    module.setup("fit")
-    graph, cut = module.graph, module.val_time
-    data = visible_graph(graph, graph.rows_until(cut))
-    tables = graph.schema.node_types
-    seeds = torch.randperm(data[args.seed_table].num_nodes, generator=torch.Generator().manual_seed(0))
-    peer_loader = HGTLoader(
-        data, num_samples={t: [64] * 3 for t in tables}, batch_size=64, input_nodes=(args.seed_table, seeds), shuffle=False
-    )
-    our_loader = RelationalLoader(
-        graph, HGSampler(module.index, 64, 3), (args.seed_table, seeds), torch.full_like(seeds, cut), batch_size=64
-    )
-    ours, peer = itertools.cycle(our_loader), itertools.cycle(peer_loader)
-    start = peak_megabytes()
-    rows = {"ours": _rows(next(ours)), "peer": _rows(next(peer))}
-    print(f"rows in a batch: ours {rows['ours']}, peer {rows['peer']}; threads {torch.get_num_threads()}")
+    if args.memory:
+        batches = endless(args.memory, args.dataset, args.seed_table)
+        for _ in range(args.repeat):
+            next(batches)
+        print(peak_megabytes())
+        return
+    ours, peer = (endless(side, args.dataset, args.seed_table) for side in ("ours", "peer"))
+    rows = [sum(batch[t].num_nodes for t in batch.node_types) for batch in (next(ours), next(peer))]
     result = alternate(lambda: next(ours), lambda: next(peer), args.rounds, args.repeat)
     report(
-        benchmark="sampling", unit="batches/s", dataset=args.dataset, **rounded(result),
-        memory_mb=rounded({"start": start, "peak": peak_megabytes()}), rows=rows,
-    )  # fmt: skip
-
-
-def _rows(batch: HeteroData) -> int:
-    return sum(batch[table].num_nodes for table in batch.node_types)
+        benchmark="sampling",
+        unit="batches/s",
+        dataset=args.dataset,
+        threads=torch.get_num_threads(),
+        rows_per_batch={"ours": rows[0], "peer": rows[1]},
+        **result,
+        memory_mb={side: memory_of(side) for side in ("ours", "peer")},
+    )
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from relbench_pretrain.sampling.kernels import (
     compiled,
     draw_weighted,
     find,
-    insert,
+    find_or_insert,
     uniform,
     visible_children,
 )
@@ -178,9 +178,8 @@ def _reach(key, table, row, limit, weight, keys, slots, cands, weights, size):
 
     It takes arrays one by one: handing over a tuple of them costs more than the work done here.
     """
-    place = find(keys, slots, key)
-    if place == EMPTY:
-        insert(keys, slots, key, size)
+    place = find_or_insert(keys, slots, key, size)
+    if place == size:
         cands[size, 0], cands[size, 1], cands[size, 2], cands[size, 3] = table, row, limit, EMPTY
         weights[size] = weight
         return size + 1

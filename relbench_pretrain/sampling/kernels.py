@@ -55,30 +55,17 @@ def find(keys, values, key):
 
 
 @compiled
-def insert(keys, values, key, value):
-    """Adds a key that is not in the table."""
+def find_or_insert(keys, values, key, value):
+    """Looks a key up, or adds it with this value where it is not there. Returns the value it has."""
     mask = np.uint64(len(keys) - 1)
     slot = mix(np.uint64(key)) & mask
     while keys[slot] != EMPTY:
+        if keys[slot] == key:
+            return values[slot]
         slot = (slot + np.uint64(1)) & mask
     keys[slot] = key
     values[slot] = value
-
-
-@compiled
-def grown(array):
-    """The same array with room for twice as many entries."""
-    result = np.empty(2 * len(array), dtype=array.dtype)
-    result[: len(array)] = array
-    return result
-
-
-@compiled
-def grown_rows(array):
-    """The same matrix with room for twice as many rows."""
-    result = np.empty((2 * len(array), array.shape[1]), dtype=array.dtype)
-    result[: len(array)] = array
-    return result
+    return value
 
 
 @compiled

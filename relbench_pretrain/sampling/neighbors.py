@@ -16,8 +16,7 @@ from relbench_pretrain.sampling.kernels import (
     batch_state,
     compiled,
     draw_uniform,
-    find,
-    insert,
+    find_or_insert,
     visible_children,
 )
 from relbench_pretrain.sampling.output import DOWN, UP, flat_output
@@ -214,9 +213,9 @@ def _hashed(offset, nodes, seed, own, size, length, work):
     """Builds a hash table with ``length`` entries of the rows that one seed has reached."""
     keys, slots = work.keys[:length], work.slots[:length]
     keys[:] = EMPTY
-    insert(keys, slots, offset[nodes[seed, 0]] + nodes[seed, 1], seed)
+    find_or_insert(keys, slots, offset[nodes[seed, 0]] + nodes[seed, 1], seed)
     for i in range(own, size):
-        insert(keys, slots, offset[nodes[i, 0]] + nodes[i, 1], i)
+        find_or_insert(keys, slots, offset[nodes[i, 0]] + nodes[i, 1], i)
     return keys, slots
 
 
@@ -242,7 +241,7 @@ def _visit_parents(graph, visible, work, keys, slots, positions, seed, own, begi
         for k in range(first, final):
             row, other = parent[base + k - first], key_parent[k]
             if 0 <= row < visible[seed, other]:
-                place = _place(offset[other] + row, other, row, mode, seed, keys, slots, nodes, modes, positions, size)
+                place = _place(offset[other] + row, other, row, mode, seed, keys, slots, nodes, modes, positions, end, size)
                 size += place == size
                 links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[i, 3], nodes[place, 3]
                 links[num_links, 3], links[num_links, 4] = 0, DOWN
@@ -284,7 +283,7 @@ def _visit_children(
                 rank = chosen[c] if uniform else c
                 mode = LEADS if follow == 0 or rank < follow else PARENTS_ONLY
                 other = child_row[start + degree - 1 - rank]
-                place = _place(offset[child] + other, child, other, mode, seed, keys, slots, nodes, modes, positions, size)
+                place = _place(offset[child] + other, child, other, mode, seed, keys, slots, nodes, modes, positions, end, size)
                 size += place == size
                 links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[place, 3], nodes[i, 3]
                 links[num_links, 3], links[num_links, 4] = rank, UP
@@ -293,17 +292,17 @@ def _visit_children(
 
 
 @compiled
-def _place(key, table, row, mode, seed, keys, slots, nodes, modes, positions, size):
-    """Finds a row within the seed's subgraph, or adds it at ``size``. The freest way of going on wins.
+def _place(key, table, row, mode, seed, keys, slots, nodes, modes, positions, settled, size):
+    """Finds a row within the seed's subgraph, or adds it at ``size``.
 
-    It takes arrays one by one: handing over a tuple of them costs more than the work done here.
+    Of several ways of going on the freest wins, but not for rows before ``settled``, whose turn has come already.
+    Arrays come one by one: handing over a tuple of them costs more than the work done here.
     """
-    place = find(keys, slots, key)
-    if place == EMPTY:
-        insert(keys, slots, key, size)
+    place = find_or_insert(keys, slots, key, size)
+    if place == size:
         nodes[size, 0], nodes[size, 1], nodes[size, 2], nodes[size, 3] = table, row, seed, positions[table]
         modes[size] = mode
         positions[table] += 1
-        return size
-    modes[place] = min(mode, modes[place])
+    elif place >= settled:
+        modes[place] = min(mode, modes[place])
     return place

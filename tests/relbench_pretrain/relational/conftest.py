@@ -71,9 +71,10 @@ def write_folder(db: Database, folder: Path, val: str = "2020-01-05", test: str 
     return folder
 
 
-def run_python(code: str, hash_seed: int = 0) -> str:
+def run_python(code: str) -> str:
     """Runs code in another process, in which strings have other hashes, and returns what it prints."""
-    environment = os.environ | {"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": os.pathsep.join(sys.path)}
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [sys.executable, "-W", "ignore", "-c", code]
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.strip()
 

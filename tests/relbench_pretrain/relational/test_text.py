@@ -53,7 +53,7 @@ class TestHashTextEmbedder:
 from relbench_pretrain.relational.text import HashTextEmbedder
 print(HashTextEmbedder(16)({TEXTS!r}).tolist())"""
         expected = str(HashTextEmbedder(16)(TEXTS).tolist())
-        assert [in_other_process(code, hash_seed) for hash_seed in (1, 2)] == [expected] * 2
+        assert in_other_process(code) == expected
 
     def test_no_texts(self):
         assert HashTextEmbedder(8)([]).shape == (0, 8)
@@ -137,7 +137,6 @@ def minilm_folder() -> Path:
 
 
 class TestSentenceTransformerEmbedder:
-    @pytest.mark.slow
     def test_loads_a_folder(self, monkeypatch):
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         embedder = SentenceTransformerEmbedder(str(minilm_folder()), device="cpu")
@@ -146,7 +145,6 @@ class TestSentenceTransformerEmbedder:
         assert vectors[2].eq(0).all()
         assert vectors[0] @ vectors[1] > vectors[0] @ vectors[3] + 0.2
 
-    @pytest.mark.slow
     def test_model_that_cannot_be_loaded(self, tmp_path, monkeypatch):
         pytest.importorskip("sentence_transformers")
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
