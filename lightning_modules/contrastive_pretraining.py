@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from lightning_modules.optimizers import optimizer_and_schedule
 from relbench_pretrain.contrastive.context import ContextContrast
 from relbench_pretrain.contrastive.link import LinkContrast
 from relbench_pretrain.contrastive.normalization import ChanceLevel, Levels, Normalization
@@ -144,10 +145,7 @@ class ContrastivePretraining(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule."""
-        optimizer = self.optimizer(self.parameters())
-        if self.lr_scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}}
+        return optimizer_and_schedule(self.parameters(), self.optimizer, self.lr_scheduler, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores the schema, without which the weights could not be read again."""

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch_geometric.data import HeteroData
 
+from lightning_modules.optimizers import optimizer_and_schedule
 from relbench_pretrain.checkpoints import load_backbone, read_backbone
 from relbench_pretrain.evaluation.task_metrics import task_loss, task_metrics
 from relbench_pretrain.nn.backbone import Backbone
@@ -157,10 +158,7 @@ class FineTuning(LightningModule):
         """Makes the optimiser of what is trained and, where there is one, the schedule."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         rank_zero_info(f"FineTuning: start '{self.start}', {sum(p.numel() for p in parameters):,} trained parameters")
-        optimizer = self.optimizer(parameters)
-        if self.lr_scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.lr_scheduler(optimizer), "interval": "step"}}
+        return optimizer_and_schedule(parameters, self.optimizer, self.lr_scheduler, self.trainer)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores schema and task, without which the weights could not be read again."""

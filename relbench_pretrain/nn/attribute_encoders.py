@@ -70,11 +70,11 @@ class NumericalEncoder(AffineColumns, LinearEncoder):
     def init_modules(self) -> None:
         """Adds the limits of the standardised numbers, ``(num_columns,)`` each."""
         super().init_modules()
-        quantiles = [stats[StatType.QUANTILES] for stats in self.stats_list]
-        for name, extreme, limit in (("low", 0, torch.minimum), ("high", -1, torch.maximum)):
-            seen = (torch.tensor([q[extreme] for q in quantiles]) - self.mean) / self.std
-            cut = torch.full_like(seen, -MAX_DEVIATION if name == "low" else MAX_DEVIATION)
-            self.register_buffer(name, limit(seen, cut), persistent=False)
+        quantiles = torch.tensor([stats[StatType.QUANTILES] for stats in self.stats_list])  # (columns, 5)
+        seen = (quantiles - self.mean[:, None]) / self.std[:, None]
+        limit = torch.full_like(self.mean, MAX_DEVIATION)
+        self.register_buffer("low", torch.fmin(seen[:, 0], -limit), persistent=False)
+        self.register_buffer("high", torch.fmax(seen[:, -1], limit), persistent=False)
 
     def features(self, feat: Tensor) -> Tensor:
         """The standardised number and the 1 that the bias is multiplied with."""
@@ -145,8 +145,8 @@ class TextEncoder(LinearEmbeddingEncoder):
 
     def _encode(self, column: int, values: Tensor) -> Tensor:
         bias, matrix = self.biases[column], self.weight_list[column]
-        # One number tells whether there is a NaN or an infinity anywhere; only then look for its row.
-        if bool(values.sum().isfinite()):
+        # One number tells whether there is a NaN or an infinity anywhere; a GPU would wait for it.
+        if values.device.type == "cpu" and values.sum().isfinite():
             return torch.addmm(bias, values, matrix)
         valid = values.isfinite().all(dim=1, keepdim=True)
         return torch.addmm(bias, torch.where(valid, values, 0.0), matrix) * valid
@@ -239,6 +239,6 @@ def _distinct(values: Tensor) -> tuple[Tensor, Tensor | None]:
         return values, None
     probe = torch.rand(width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     key, inverse = torch.unique(values.double() @ probe, return_inverse=True)
-    if len(key) > 0.75 * num_rows:
+    if len(key) > 0.6 * num_rows:
         return values, None
     return values[torch.empty_like(key, dtype=torch.long).scatter_(0, inverse, torch.arange(num_rows))], inverse

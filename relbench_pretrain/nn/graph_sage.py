@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
 from ..relational.schema import EdgeType, GraphSchema
-from .fused_layers import grouped_layer, grouped_linear
+from .grouped_layers import grouped_layer, grouped_linear
 from .messages import Edges, Messages, plan_messages
 from .subgraph import Subgraph
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import accumulate
 
 import torch
@@ -58,13 +59,13 @@ class Edges:
         """Numbers rows through the tables of ``sizes`` and edge types through ``from_parent``, in their orders."""
         first = dict(zip(sizes, accumulate(sizes.values(), initial=0), strict=False))
         found = [(kind, e, graph.edge_index[e]) for kind, e in enumerate(from_parent) if e in graph.edge_index]
-        empty = torch.empty(0, dtype=torch.long, device=like.device)
-        return cls(
-            torch.cat([empty, *[index[0] + first[e[0]] for _, e, index in found]]),
-            torch.cat([empty, *[index[1] + first[e[2]] for _, e, index in found]]),
-            torch.cat([empty, *[empty.new_full((index.size(1),), kind) for kind, _, index in found]]),
-            torch.tensor(list(from_parent.values()), dtype=torch.bool, device=like.device),
-        )
+        tensor = partial(torch.tensor, dtype=torch.long, device=like.device)
+        # Per edge type a column of its number and of the first rows of its two tables, repeated for each edge.
+        columns = tensor([[kind, first[e[0]], first[e[2]]] for kind, e, _ in found]).view(-1, 3).t()
+        columns = columns.repeat_interleave(tensor([index.size(1) for *_, index in found]), dim=1)  # (3, num_edges)
+        index = torch.cat([index for *_, index in found], dim=1) if found else columns[1:]
+        down = torch.tensor(list(from_parent.values()), dtype=torch.bool, device=like.device)
+        return cls(index[0] + columns[1], index[1] + columns[2], columns[0], down)
 
     def renumber(self, keep: Tensor, source: Tensor, target: Tensor) -> Edges:
         """Returns the edges of a mask, with new numbers for their rows."""

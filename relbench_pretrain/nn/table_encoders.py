@@ -16,7 +16,7 @@ from torch_geometric.nn.module_dict import ModuleDict
 
 from ..relational.schema import GraphSchema, TableSchema
 from .attribute_encoders import ENCODERS
-from .fused_layers import grouped_layer
+from .grouped_layers import grouped_layer
 
 Features = dict[stype, Any]
 """A TensorFrame's ``feat_dict``."""

@@ -77,19 +77,19 @@ def load_graph(
     """
     embedder = embedder or HashTextEmbedder()
     fitting = [fitted_until, stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})]
-    hidden = sorted(map(tuple, hidden))
-    settings = [FORMAT, embedder.name, hidden, schema.to_dict() if schema else fitting]
+    places = sorted((table, column) for table, column in hidden)
+    settings = [FORMAT, embedder.name, places, schema.to_dict() if schema else fitting]
     folder = Path(cache_dir or cache_folder() / "graphs").expanduser() / _content_hash(dataset, settings)
     if (graph := _read(folder)) is not None:
         return graph
-    db = hide_columns(load_database(dataset), hidden)
+    db = hide_columns(load_database(dataset), places)
     graph = build_graph(db, schema or fit_schema(db, fitted_until, stypes, embedder), embedder)
     del db
     try:
         _write(folder, graph)
     except (OSError, SafetensorError) as error:
-        message = f"the graph is not kept, since '{folder.parent}' cannot be written to ({error}): give another cache_dir"
-        warnings.warn(message, CacheWarning, stacklevel=2)
+        reason = f"'{folder.parent}' cannot be written to ({error})"
+        warnings.warn(f"the graph is not kept, since {reason}: give another cache_dir", CacheWarning, stacklevel=2)
     return _read(folder) or graph
 
 
@@ -110,6 +110,7 @@ def _write(folder: Path, graph: RelationalGraph) -> None:
     try:
         graph.schema.save(temporary / SCHEMA)
         save_file({name: tensor.contiguous() for name, tensor in _to_tensors(graph).items()}, temporary / TENSORS)
+        (temporary / TENSORS).chmod((temporary / SCHEMA).stat().st_mode)  # safetensors lets nobody else read it
         for name in (SCHEMA, TENSORS):  # on disk before the folder has its name, lest a crash leave it empty
             with (temporary / name).open("rb") as file:
                 os.fsync(file.fileno())
@@ -143,10 +144,11 @@ def _read(folder: Path) -> RelationalGraph | None:
     try:
         schema = GraphSchema.load(folder / SCHEMA)
         with safe_open(folder / TENSORS, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
         return _from_tensors(schema, tensors)
-    except PermissionError:
-        return None  # somebody else's
+    except PermissionError as error:
+        warnings.warn(f"'{folder}' cannot be read ({error}); the graph is built in memory", CacheWarning, stacklevel=3)
+        return None
     except (OSError, ValueError, KeyError, AssertionError, SafetensorError) as error:
         warnings.warn(f"'{folder}' is damaged ({error!r}); the graph is built again", CacheWarning, stacklevel=3)
         _discard(folder)

@@ -60,7 +60,9 @@ def to_datetimes(values: pd.Series) -> pd.Series:
     """
     kind = kind_of(values)
     if kind in NUMBERS:
-        raise ValueError("numbers have no unit of time: convert them with pandas.to_datetime(..., unit='s') or the like")
+        raise ValueError(
+            "numbers have no unit of time: convert them with pandas.to_datetime(values, unit='s'), or such"
+        )
     if not ptypes.is_datetime64_any_dtype(values.dtype):
         values = _checked(values, _parse_times(_plain_objects(values), kind), "time")
     return values.dt.tz_convert("UTC").dt.tz_localize(None) if values.dt.tz is not None else values
@@ -115,7 +117,7 @@ def flatten_lists(values: pd.Series) -> tuple[np.ndarray, pd.Series]:
     rows = np.flatnonzero(values.notna().to_numpy())
     cells = values.to_numpy(dtype=object)[rows]
     if (kind := kind_of(values)) not in ("list", "empty"):
-        raise ValueError(f"its values are no lists but of kind '{kind}', the first is {cells[0]!r}: split them into lists")
+        raise ValueError(f"its values are no lists but of kind '{kind}', the first is {cells[0]!r}: split them first")
     rows = np.repeat(rows, list_lengths(cells))
     arrays = set(map(type, cells)) == {np.ndarray} and set(map(np.ndim, cells)) == {1}
     flat = pd.Series(np.concatenate(cells)) if arrays else pd.Series(list(chain.from_iterable(cells)), dtype=object)

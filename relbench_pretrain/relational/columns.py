@@ -230,6 +230,7 @@ def _vectors(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
     rows, cells, lengths = rows[lengths > 0], cells[lengths > 0], lengths[lengths > 0]
     if len(odd := np.flatnonzero(lengths != lengths[:1])):
         raise ValueError(
-            f"row {rows[odd[0]]} has {lengths[odd[0]]} numbers, the rows before it have {lengths[0]}: give all the same number"
+            f"row {rows[odd[0]]} has {lengths[odd[0]]} numbers, the rows before it have {lengths[0]}: "
+            "give every row the same number"
         )
     return rows, cells

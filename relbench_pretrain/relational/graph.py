@@ -96,12 +96,10 @@ def fit_schema(
     """
     embedder = embedder or HashTextEmbedder()
     given = stypes if isinstance(stypes, GraphSchema) else None
-    if given is not None:
-        _require_tables(db, given)
-        stypes = _stypes_of(given, db)
-    if unknown := set(stypes or {}) - set(db.table_dict):
+    overrides: StypeOverrides = (stypes or {}) if not isinstance(stypes, GraphSchema) else _stypes_of(stypes, db)
+    if unknown := set(overrides) - set(db.table_dict):
         raise ValueError(f"stypes: unknown tables {sorted(unknown)}; the database has {list(db.table_dict)}")
-    tables = {name: _fit_table(name, table, fitted_until, stypes, embedder) for name, table in db.table_dict.items()}
+    tables = {name: _fit_table(name, table, fitted_until, overrides, embedder) for name, table in db.table_dict.items()}
     schema = GraphSchema(tables if given is None else _in_order_of(given, tables), embedder.name, fitted_until)
     return schema if _has_texts(schema) else replace(schema, text_embedder=None)
 
@@ -113,6 +111,7 @@ def _has_texts(schema: GraphSchema) -> bool:
 
 def _stypes_of(schema: GraphSchema, db: Database) -> dict[str, dict[str, str | None]]:
     """All of a schema's column types as overrides; the columns that it does not have are left out."""
+    _require_tables(db, schema)
     return {
         name: {
             column: spec.columns[column].stype if column in spec.columns else None
@@ -139,7 +138,7 @@ def _feature_columns(table: Table) -> list[str]:
 
 
 def _fit_table(
-    name: str, table: Table, until: int | None, stypes: StypeOverrides | None, embedder: TextEmbedder
+    name: str, table: Table, until: int | None, stypes: StypeOverrides, embedder: TextEmbedder
 ) -> TableSchema:
     seen = _rows_until(name, table, until)
     found = infer_table_stypes(name, seen, stypes)
@@ -179,7 +178,7 @@ def hide_columns(db: Database, hidden: Iterable[tuple[str, str]]) -> Database:
     for name, column in hidden:
         table = tables.get(name)
         if table is None or column not in table.df.columns or column in (table.pkey_col, table.time_col):
-            raise ValueError(f"cannot hide '{name}.{column}': it must be a feature or foreign key of one of {list(tables)}")
+            raise ValueError(f"cannot hide '{name}.{column}': name a feature or foreign key of one of {list(tables)}")
         df = table.df.copy(deep=False)
         df[column] = None
         tables[name] = Table(df, table.fkey_col_to_pkey_table, table.pkey_col, table.time_col)
@@ -215,9 +214,10 @@ def build_graph(db: Database, schema: GraphSchema, embedder: TextEmbedder | None
         time[name] = _times(name, table)
         parent[name] = _parents(db, table, spec)
         duplicate[name] = number_duplicates(frames[name], parent[name])
-    children = {fk: _children(parent, schema, fk, len(time[fk.parent])) for fk in schema.foreign_keys}
-    offsets = {fk: offset for fk, (offset, _) in children.items()}
-    return RelationalGraph(schema, frames, time, parent, offsets, {fk: row for fk, (_, row) in children.items()}, duplicate)
+    children = {key: _children(parent, schema, key, len(time[key.parent])) for key in schema.foreign_keys}
+    offset = {key: offset for key, (offset, _) in children.items()}
+    child_row = {key: rows for key, (_, rows) in children.items()}
+    return RelationalGraph(schema, frames, time, parent, offset, child_row, duplicate)
 
 
 def _require_tables(db: Database, schema: GraphSchema) -> None:
@@ -244,8 +244,9 @@ def _times(name: str, table: Table) -> Tensor:
     except (TypeError, ValueError) as error:
         raise ValueError(f"time column '{name}.{table.time_col}': {error}") from error
     if (falls := times[1:] < times[:-1]).any():
+        row = int(np.argmax(falls)) + 1
         raise ValueError(
-            f"time column '{name}.{table.time_col}': row {int(np.argmax(falls)) + 1} is earlier than the row before it: "
+            f"time column '{name}.{table.time_col}': row {row} is earlier than the row before it: "
             "sort the rows by time, then number primary and foreign keys anew"
         )
     return torch.from_numpy(times)
@@ -258,10 +259,12 @@ def _parents(db: Database, table: Table, spec: TableSchema) -> Tensor:
     return torch.from_numpy(parent)
 
 
-def _children(parent: Mapping[str, Tensor], schema: GraphSchema, fk: ForeignKey, num_parents: int) -> tuple[Tensor, Tensor]:
+def _children(
+    parent: Mapping[str, Tensor], schema: GraphSchema, key: ForeignKey, num_parents: int
+) -> tuple[Tensor, Tensor]:
     """Turns one foreign key round: parent row → its child rows, in row order."""
-    position = list(schema.tables[fk.child].foreign_keys).index(fk.column)
-    index = parent[fk.child][:, position].numpy()
+    position = list(schema.tables[key.child].foreign_keys).index(key.column)
+    index = parent[key.child][:, position].numpy()
     order = np.argsort(index, kind="stable")
     order = order[np.searchsorted(index[order], 0) :]  # rows without a parent come first
     counts = np.bincount(index[order], minlength=num_parents)

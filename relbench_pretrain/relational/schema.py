@@ -179,7 +179,7 @@ class GraphSchema:
         try:
             return cls.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise SchemaError(f"'{path}' holds no graph schema ({error!r}): write it again with GraphSchema.save") from error
+            raise SchemaError(f"'{path}' holds no graph schema ({error!r}): save it again") from error
 
 
 def stats_to_json(stats: dict[StatType, Any]) -> dict[str, Any]:

@@ -11,7 +11,15 @@ import pandas as pd
 from relbench.base import Table
 from torch_frame import stype
 
-from relbench_pretrain.relational.cells import DURATIONS, NUMBERS, TIMES, flatten_lists, kind_of, list_lengths, to_numbers
+from relbench_pretrain.relational.cells import (
+    DURATIONS,
+    NUMBERS,
+    TIMES,
+    flatten_lists,
+    kind_of,
+    list_lengths,
+    to_numbers,
+)
 
 MAX_CATEGORIES = 1_000
 """A column with more distinct values than this is not categorical, whatever its size."""
@@ -26,7 +34,9 @@ They are left out: a network learns them by heart and is worse on rows that it h
 SAMPLED_TEXTS = 10_000
 """The most texts whose words are counted; they are chosen by hash, so the order of the rows does not matter."""
 
-CODE_COLUMN = re.compile(r"(?:^|_)(?i:id|code|type|status|category|flag)$|[a-z](?:Id|ID|Code|Type|Status|Category|Flag)$")
+CODE_COLUMN = re.compile(
+    r"(?:^|_)(?i:id|code|type|status|category|flag)$|[a-z](?:Id|ID|Code|Type|Status|Category|Flag)$"
+)
 """Names that say that an integer is a code rather than a quantity."""
 
 YEAR_COLUMN = re.compile(r"(?:^|_|[a-z](?=[A-Z]))(?i:year_?(?:id|code))$")
@@ -140,7 +150,8 @@ def infer_table_stypes(table_name: str, table: Table, overrides: StypeOverrides 
                 f"stypes: table '{table_name}' has no feature column '{column}'; its feature columns are {features}"
             )
         if value is not None and value not in SUPPORTED:
-            raise ValueError(f"stypes: '{table_name}.{column}' cannot be '{value}'; choose from {sorted(SUPPORTED)}, or null")
+            choice = f"choose from {sorted(SUPPORTED)}, or null"
+            raise ValueError(f"stypes: '{table_name}.{column}' cannot be '{value}'; {choice}")
     result = {}
     for column in features:
         if column in chosen:

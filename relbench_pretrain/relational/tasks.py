@@ -69,7 +69,8 @@ def load_task(dataset: RelBenchDataset, name: str) -> EntityTask:
         raise TaskError(f"the dataset has no task '{name}'; it has {names}")
     task = dataset.load_task(name)
     if task.task_type not in SUPPORTED or not isinstance(task, EntityTask):
-        raise TaskError(f"task '{name}' is {task.task_type.value}; fine-tuning does {[kind.value for kind in SUPPORTED]}")
+        known = [kind.value for kind in SUPPORTED]
+        raise TaskError(f"task '{name}' is {task.task_type.value}; fine-tuning does {known}")
     return task
 
 

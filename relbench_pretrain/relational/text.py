@@ -43,6 +43,7 @@ class HashTextEmbedder:
         self._vectorizer = HashingVectorizer(n_features=width, norm="l2", lowercase=True, dtype=np.float32)
 
     def __call__(self, texts: list[str]) -> Tensor:
+        """Embeds ``num_texts`` strings into ``(num_texts, width)``."""
         if not texts:
             return torch.empty(0, self.width)
         return torch.from_numpy(self._vectorizer.transform(texts).toarray())
@@ -61,7 +62,7 @@ class SentenceTransformerEmbedder:
         self.model = model
         self.batch_size = batch_size
         self.device = device
-        self._encoder = None
+        self._encoder: Any = None
 
     @cached_property
     def name(self) -> str:
@@ -70,6 +71,12 @@ class SentenceTransformerEmbedder:
         return f"sentence-transformers:{f'{folder.name}-{_folder_hash(folder)}' if folder.is_dir() else self.model}"
 
     def __call__(self, texts: list[str]) -> Tensor:
+        """Embeds ``num_texts`` strings into ``(num_texts, width)``.
+
+        Raises:
+            ImportError: If sentence-transformers is not installed.
+            RuntimeError: If the model cannot be loaded.
+        """
         encoder = self._load()
         vectors = encoder.encode(texts, batch_size=self.batch_size, convert_to_numpy=True, show_progress_bar=False)
         return torch.from_numpy(np.asarray(vectors, dtype=np.float32))
@@ -79,7 +86,7 @@ class SentenceTransformerEmbedder:
             try:
                 from sentence_transformers import SentenceTransformer
             except ImportError as error:
-                raise ImportError("text models need sentence-transformers: pip install relbench-pretrain[text]") from error
+                raise ImportError("text models need the extra 'text': pip install relbench-pretrain[text]") from error
             folder = Path(self.model).expanduser()
             try:
                 self._encoder = SentenceTransformer(str(folder) if folder.is_dir() else self.model, device=self.device)
@@ -120,7 +127,7 @@ def embed_texts(
     Raises:
         ValueError: If the embedder returns another number of vectors than it got texts, or of another width.
     """
-    codes, distinct = pd.factorize(np.where(missing, None, texts))  # −1 where missing
+    codes, distinct = pd.factorize(pd.Series(texts, dtype=object).mask(missing))  # −1 where missing
     if out is None:
         out = torch.zeros(len(codes), embedding_width(embedder))
     order = np.argsort(codes, kind="stable")

@@ -16,7 +16,7 @@ def to_unix_seconds(times: pd.Series | pd.DatetimeIndex) -> np.ndarray:
 
     Args:
         times: A datetime series ``(num_rows,)`` of unit s, ms, us or ns; aware times are taken as the
-            instants that they name, naive ones as UTC. Without rows any dtype will do, since an empty file has no types.
+            instants that they name, naive ones as UTC. Without rows any dtype will do: an empty file has no types.
 
     Returns:
         int64 seconds ``(num_rows,)``.

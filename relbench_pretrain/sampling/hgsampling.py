@@ -224,10 +224,9 @@ def sample(graph: FlatGraph, seed_table, seed_row, seed_limit, visible, budgets,
         num_drawn = _take(num_cands - 1, work.cands, positions, drawn, num_drawn)
     for r in range(len(budgets)):
         # 1. The neighbours of the rows drawn last enter the budgets (Algorithm 2).
-        for d in range(expanded, num_drawn):
-            if num_cands + _reach_bound(graph, work.cands[drawn[d], 0], max_children) > len(work.weights):
-                return False, np.empty((0, 4), dtype=np.int64), np.empty((0, 5), dtype=np.int64)
-            num_cands = _reach_neighbors(graph, drawn[d], visible, max_children, state, work, num_cands)
+        num_cands = _reach_neighbors(graph, drawn[expanded:num_drawn], visible, max_children, state, work, num_cands)
+        if num_cands > len(work.weights):
+            return False, np.empty((0, 4), dtype=np.int64), np.empty((0, 5), dtype=np.int64)
         expanded = num_drawn
         # 2. Every table draws from its budget in proportion to the squares (Algorithm 1).
         num_drawn = _draw_round(budgets[r], work, num_cands, positions, drawn, num_drawn, state)
@@ -248,40 +247,41 @@ def _take(cand, cands, positions, drawn, num_drawn):
 
 
 @compiled
-def _reach_bound(graph, table, max_children):
-    """At most how many neighbours of one row enter the budgets."""
-    referring = graph.referring_offset[table + 1] - graph.referring_offset[table]
-    return referring * max_children + graph.first_key[table + 1] - graph.first_key[table]
+def _reach_neighbors(graph, drawn, visible, max_children, state, work, size):
+    """Adds the parents and the child rows of rows drawn to the budgets (Algorithm 2, with 1 / visible degree).
 
-
-@compiled
-def _reach_neighbors(graph, cand, visible, max_children, state, work, size):
-    """Adds the parents and the child rows of one row to the budgets (Algorithm 2, with 1 / visible degree)."""
-    table, row, limit = work.cands[cand, 0], work.cands[cand, 1], work.cands[cand, 2]
-    keys, slots, cands, weights = work.keys, work.slots, work.cands, work.weights
-    first, last = graph.first_key[table], graph.first_key[table + 1]
-    base = graph.parent_base[table] + row * (last - first)
-    for k in range(first, last):
-        parent, other = graph.parent[base + k - first], graph.key_parent[k]
-        if 0 <= parent < visible[limit, other]:
-            key = graph.offset[other] + parent
-            size = _reach(key, other, parent, limit, 1.0, keys, slots, cands, weights, size)
-    for i in range(graph.referring_offset[table], graph.referring_offset[table + 1]):
-        k = graph.referring_key[i]
-        child = graph.key_child[k]
-        at = graph.child_offset_base[k] + row
-        begin = graph.child_row_base[k] + graph.child_offset[at]
-        end = graph.child_row_base[k] + graph.child_offset[at + 1]
-        degree = visible_children(graph.child_row, begin, end, visible[limit, child])
-        if degree == 0:
-            continue
-        count = min(degree, max_children)
-        step = degree / count
-        start = uniform(state) * step if degree > count else 0.0
-        rows, offset = graph.child_row, graph.offset[child]
-        for c in range(count):
-            other = rows[begin + min(np.int64(start + c * step), degree - 1)]
-            size = _reach(offset + other, child, other, limit, 1.0 / degree, keys, slots, cands, weights, size)
+    Returns:
+        The new number of candidates, or one that is larger than the working memory if that does not suffice.
+    """
+    keys, slots, cands, weights, offset = work.keys, work.slots, work.cands, work.weights, graph.offset
+    parent, key_parent, first_key, parent_base = graph.parent, graph.key_parent, graph.first_key, graph.parent_base
+    referring_offset, referring_key, key_child = graph.referring_offset, graph.referring_key, graph.key_child
+    child_offset, child_offset_base = graph.child_offset, graph.child_offset_base
+    child_row, child_row_base = graph.child_row, graph.child_row_base
+    for cand in drawn:
+        table, row, limit = cands[cand, 0], cands[cand, 1], cands[cand, 2]
+        first, last = first_key[table], first_key[table + 1]
+        referring = referring_key[referring_offset[table] : referring_offset[table + 1]]
+        if size + last - first + len(referring) * max_children > len(weights):
+            return len(weights) + 1
+        base = parent_base[table] + row * (last - first)
+        for k in range(first, last):
+            other, into = parent[base + k - first], key_parent[k]
+            if 0 <= other < visible[limit, into]:
+                size = _reach(offset[into] + other, into, other, limit, 1.0, keys, slots, cands, weights, size)
+        for k in referring:
+            into, at = key_child[k], child_offset_base[k] + row
+            begin = child_row_base[k] + child_offset[at]
+            end = child_row_base[k] + child_offset[at + 1]
+            degree = visible_children(child_row, begin, end, visible[limit, into])
+            if degree == 0:
+                continue
+            count = min(degree, max_children)
+            step = degree / count
+            start = uniform(state) * step if degree > count else 0.0
+            for c in range(count):
+                other = child_row[begin + min(np.int64(start + c * step), degree - 1)]
+                size = _reach(offset[into] + other, into, other, limit, 1.0 / degree, keys, slots, cands, weights, size)
     return size
 
 
@@ -319,9 +319,8 @@ def _induced_links(graph, nodes, work):
     Returns:
         ``(num_links, 5)``: foreign key, child position, parent position, recency rank of the child among the drawn
         child rows of this parent (0 = newest), and the directions kept (1 = child to parent, 2 = back, 3 = both).
-        They are sorted by foreign key, and within it from the latest child row to the earliest.
+        They come from the latest child row to the earliest.
     """
-    count = np.zeros(len(graph.key_child) + 1, dtype=np.int64)
     work.newer[: len(nodes)] = 0
     keys, slots, cands, links, newer = work.keys, work.slots, work.cands, work.links, work.newer
     size = 0
@@ -343,11 +342,4 @@ def _induced_links(graph, nodes, work):
             link[3] = newer[link[2], k] if up else 0
             newer[link[2], k] += up
             size += 1
-            count[k + 1] += 1
-    begin = np.cumsum(count)
-    result = np.empty((size, 5), dtype=np.int64)
-    for i in range(size):
-        k = links[i, 0]
-        result[begin[k]] = links[i]
-        begin[k] += 1
-    return result
+    return links[:size]

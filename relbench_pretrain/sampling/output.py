@@ -48,8 +48,8 @@ def flat_output(
     Args:
         index: The graph.
         nodes: Rows ``(num_nodes, 4)``: table, row, time (a position in ``reference``), position within the table.
-        links: Links ``(num_links, 5)``, sorted by foreign key: foreign key, child position, parent position,
-            recency rank of the child, directions (1 = child to parent, 2 = parent to child, 3 = both).
+        links: Links ``(num_links, 5)``: foreign key, child position, parent position, recency rank of the child,
+            directions (1 = child to parent, 2 = parent to child, 3 = both). Each edge type keeps their order.
         reference: The UNIX seconds that ages are counted from ``(num_times,)``.
         inputs: The seeds, kept in ``metadata``.
         disjoint: Whether each seed has a subgraph, and a time, of its own; then ``batch`` tells the seed of each row.

@@ -24,7 +24,7 @@ from torch_frame.nn import (
 )
 
 from relbench_pretrain.nn.attribute_encoders import MAX_DEVIATION
-from relbench_pretrain.nn.fused_layers import grouped_layer, grouped_linear, keep_mask
+from relbench_pretrain.nn.grouped_layers import grouped_layer, grouped_linear, keep_mask
 from relbench_pretrain.nn.sparse_matrix import SparseMatrix
 from relbench_pretrain.nn.table_encoders import LinearTableEncoder, ResNetTableEncoder, TransformerTableEncoder
 from relbench_pretrain.relational.schema import ColumnSchema, GraphSchema, TableSchema, stats_to_json

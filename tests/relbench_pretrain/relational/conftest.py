@@ -17,7 +17,12 @@ from relbench.manifest import DatasetManifest, TableSpec
 
 from relbench_pretrain.relational.synthetic import write_demo_database
 
-NOTES = ["a red chair for the garden", "two blue lamps with long cables", "an old table made of oak", "it came broken on monday"]
+NOTES = [
+    "a red chair for the garden",
+    "two blue lamps with long cables",
+    "an old table made of oak",
+    "it came broken on monday",
+]
 
 
 def draw_database(num_rows: int = 40, seed: int = 0) -> Database:
@@ -25,7 +30,7 @@ def draw_database(num_rows: int = 40, seed: int = 0) -> Database:
 
     The rows before the last are the same for any larger number of rows.
     """
-    items = pd.DataFrame({"id": range(5), "colour": list("rgbrg"), "price": [1.0, 2.5, np.nan, 4.0, np.inf]})
+    items = pd.DataFrame({"id": range(5), "colour": list("rgrrg"), "price": [1.0, 2.5, np.nan, 4.0, np.inf]})
     drawn = []
     for row in range(num_rows):
         rng = np.random.default_rng([seed, row])

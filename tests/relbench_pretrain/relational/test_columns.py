@@ -217,7 +217,8 @@ class TestLists:
 
 class TestTimes:
     def test_year_range_is_of_the_rows_seen(self):
-        times = pd.Series(pd.to_datetime(["2003-01-01", None, "1999-05-06 07:08:09", "2020-01-01", "1950-01-01"]))
+        texts = ["2003-01-01", None, "1999-05-06 07:08:09", "2020-01-01", "1950-01-01"]
+        times = pd.Series(texts, dtype="datetime64[us]")
         column = fit(times[:3], "timestamp")
         assert column.stats["YEAR_RANGE"] == [1999, 2003]
         assert column.stats["OLDEST_TIME"] == [1999, 4, 5, 3, 7, 8, 9]
@@ -263,7 +264,9 @@ class TestVectors:
 
     def test_many_rows(self):
         values = pd.Series(list(np.random.default_rng(0).normal(size=(250_001, 2))))
-        np.testing.assert_array_equal(encode(values, fit(values, "embedding")).values, np.stack(values).astype(np.float32))
+        np.testing.assert_array_equal(
+            encode(values, fit(values, "embedding")).values, np.stack(values).astype(np.float32)
+        )
 
     def test_texts_and_vectors_in_the_order_of_the_columns(self):
         df = pd.DataFrame({"text": ["red chair", None], "vector": [[1.0, 2.0], None], "more": ["", "blue lamp"]})

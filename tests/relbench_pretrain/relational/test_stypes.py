@@ -91,7 +91,21 @@ def test_integers_with_names_of_codes(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["grid", "GRID", "paid", "isPaid", "idle", "codes", "prototype", "bid", "valid", "yearID", "birth_year_id", "debutYearId"]
+    "name",
+    [
+        "grid",
+        "GRID",
+        "paid",
+        "isPaid",
+        "idle",
+        "codes",
+        "prototype",
+        "bid",
+        "valid",
+        "yearID",
+        "birth_year_id",
+        "debutYearId",
+    ],
 )
 def test_integers_with_other_names(name):
     assert infer_stype(name, pd.Series([1, 2, 3])) is stype.numerical

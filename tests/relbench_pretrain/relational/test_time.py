@@ -28,9 +28,13 @@ def test_years_that_nanoseconds_do_not_reach(unit):
     assert to_unix_seconds(times).tolist() == [day * 86_400 for day in days]
 
 
-@pytest.mark.parametrize(("unit", "text"), [("ms", ".001"), ("us", ".000001"), ("ns", ".000000001"), ("ns", ".999999999")])
+@pytest.mark.parametrize(
+    ("unit", "text"), [("ms", ".001"), ("us", ".000001"), ("ns", ".000000001"), ("ns", ".999999999")]
+)
 def test_fractions_are_rounded_down_on_both_sides_of_1970(unit, text):
-    times = pd.Series(np.array([f"1969-12-31T23:59:58{text}", f"1970-01-01T00:00:01{text}"], dtype=f"datetime64[{unit}]"))
+    times = pd.Series(
+        np.array([f"1969-12-31T23:59:58{text}", f"1970-01-01T00:00:01{text}"], dtype=f"datetime64[{unit}]")
+    )
     assert to_unix_seconds(times).tolist() == [-2, 1]
 
 
@@ -39,7 +43,9 @@ def test_aware_times_are_the_instants_that_they_name(unit):
     tokyo = pd.Series(pd.to_datetime(["1970-01-01 09:00:00"])).dt.tz_localize("Asia/Tokyo").dt.as_unit(unit)
     assert to_unix_seconds(tokyo).tolist() == [0]
     # Half past one comes twice in the night in which summer time ends.
-    night = pd.Series(pd.to_datetime(["2020-11-01 01:30"] * 2)).dt.tz_localize("America/New_York", ambiguous=[True, False])
+    night = pd.Series(pd.to_datetime(["2020-11-01 01:30"] * 2)).dt.tz_localize(
+        "America/New_York", ambiguous=[True, False]
+    )
     assert np.diff(to_unix_seconds(night.dt.as_unit(unit))).tolist() == [3600]
 
 

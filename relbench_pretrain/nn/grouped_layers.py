@@ -4,7 +4,7 @@ A row encoder is many small layers on a few hundred rows of each table. On a CPU
 goes into what surrounds the matrix products: random numbers drawn one at a time, and a module call
 and several nodes in the autograd graph per step and table. Here one node does a layer of all
 groups, group after group, while a group's rows are still in the processor's cache. The values are
-those of the modules that the functions are given.
+those of the modules that the functions are given; autograd casts gradients to the parameters' type.
 """
 
 from __future__ import annotations
@@ -43,10 +43,7 @@ def grouped_layer(
     groups = zip(xs, maps, norms, messages or absent, shortcuts or absent, strict=True)
     flat: list[Tensor | None] = []
     for x, linear, norm, message, shortcut in groups:
-        if linear is not None:
-            flat += [_autocast(x), linear.weight, linear.bias]
-        else:  # only the CPU normalises in a type other than the parameters'
-            flat += [x if x.device.type == "cpu" else x.to(norm.weight.dtype), None, None]
+        flat += [x, None, None] if linear is None else [_autocast(x), linear.weight, linear.bias]
         flat += [norm.weight, norm.bias, message, shortcut]
     return list(_GroupedLayer.apply(norms[0].eps, dropout, *flat)) if flat else []
 
@@ -107,6 +104,8 @@ def _layer(x, weight, bias, norm_weight, norm_bias, message, shortcut, eps, drop
         hidden = torch.addmm(bias.to(x.dtype), x, weight.t())
     if message is not None:
         hidden = hidden + message
+    if hidden.device.type != "cpu":  # only the CPU normalises in a type other than the parameters'
+        hidden = hidden.to(norm_weight.dtype)
     out, mean, rstd = torch.native_layer_norm(hidden, hidden.shape[1:], norm_weight, norm_bias, eps)
     out.relu_()
     if dropout > 0.0:
@@ -122,21 +121,20 @@ def _layer_gradients(grad, x, weight, hidden, out, mean, rstd, norm_weight, norm
     inner = torch.ops.aten.threshold_backward(grad.to(out.dtype).contiguous(), out, 0)
     if scale != 1.0:
         inner.mul_(scale)
-    inner, grad_norm_weight, grad_norm_bias = torch.ops.aten.native_layer_norm_backward(
+    inner, *norm_grads = torch.ops.aten.native_layer_norm_backward(
         inner, hidden, hidden.shape[1:], mean, rstd, norm_weight, norm_bias, [True] * 3
     )
-    grad_x, grad_weight, grad_bias = inner, None, None
-    if weight is not None:
-        grad_weight, grad_bias = (inner.t() @ x).to(norm_weight.dtype), inner.sum(0).to(norm_weight.dtype)
-        grad_x = inner @ weight if need[0] else None
-    grad_message = inner if need[5] else None
-    return [grad_x, grad_weight, grad_bias, grad_norm_weight, grad_norm_bias, grad_message, grad if need[6] else None]
+    ends = [inner if need[5] else None, grad if need[6] else None]
+    if weight is None:
+        return [inner, None, None, *norm_grads, *ends]
+    inner = inner.to(x.dtype)
+    return [inner @ weight if need[0] else None, inner.t() @ x, inner.sum(0), *norm_grads, *ends]
 
 
 class _GroupedLinear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, sizes: list[int], *weights: Tensor) -> Tensor:
-        ctx.sizes, ctx.dtype = sizes, weights[0].dtype
+        ctx.sizes = sizes
         weights = [weight.to(x.dtype) for weight in weights]
         out = x.new_empty(x.size(0), weights[0].size(0))
         for rows, weight, target in zip(x.split(sizes), weights, out.split(sizes), strict=True):
@@ -149,7 +147,7 @@ class _GroupedLinear(torch.autograd.Function):
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         grads = grad.contiguous().split(ctx.sizes)
-        grad_weights = [(g.t() @ rows).to(ctx.dtype) for g, rows in zip(grads, x.split(ctx.sizes), strict=True)]
+        grad_weights = [g.t() @ rows for g, rows in zip(grads, x.split(ctx.sizes), strict=True)]
         grad_x = None
         if ctx.needs_input_grad[0]:
             grad_x = torch.empty_like(x)
