@@ -82,7 +82,7 @@ class ContrastiveDataModule(RelationalDataModule):
         super().__init__(dataset, stypes, checkpoint, text_embedder, num_workers, seed, cache_dir)
         if not 0 < holdout < 1:
             raise ValueError(f"holdout must be a share between 0 and 1, got {holdout}")
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         self.corruption = corruption or Corruption()
 
     def setup(self, stage: str) -> None:

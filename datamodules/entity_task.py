@@ -77,7 +77,7 @@ class EntityTaskDataModule(RelationalDataModule):
         super().__init__(dataset, stypes, checkpoint, text_embedder, num_workers, seed, cache_dir)
         if regime not in ("rolling", "frozen"):
             raise ValueError(f"regime must be 'rolling' or 'frozen', got '{regime}'")
-        self.save_hyperparameters()
+        self.save_hyperparameters(logger=False)
         self.regime = regime
 
     def setup(self, stage: str) -> None:

@@ -66,7 +66,12 @@ class ContrastivePretraining(LightningModule):
             self.schema = self.trainer.datamodule.schema
 
     def configure_model(self) -> None:
-        """Creates the parameters, which depend on the schema; a second call changes nothing."""
+        """Creates the parameters, which depend on the schema; a second call changes nothing.
+
+        Lightning calls it before a checkpoint has told the schema, too; then there is nothing to do yet.
+        """
+        if self.schema is None:
+            return
         self.backbone.build(self.schema)
         for level in self.levels.values():
             level.build(self.schema, self.backbone.channels)

@@ -91,7 +91,12 @@ class FineTuning(LightningModule):
         self.schema, self.task = self.schema or data.schema, self.task or data.task_spec
 
     def configure_model(self) -> None:
-        """Creates or loads the backbone and creates the head; a second call changes nothing."""
+        """Creates or loads the backbone and creates the head; a second call changes nothing.
+
+        Lightning calls it before a checkpoint has told the schema, too; then there is nothing to do yet.
+        """
+        if self.schema is None:
+            return
         if self.backbone is None:
             self.backbone = load_backbone(self.checkpoint, weights=self.start in ("frozen", "fine_tuned"))
         self.backbone.build(self.schema)
@@ -142,7 +147,7 @@ class FineTuning(LightningModule):
         target = batch[self.task.entity_table].y
         prediction = self(batch)
         metrics = self.metrics[stage]
-        metrics.update(prediction, target)
+        metrics.update(prediction, target.long() if self.task.kind == "binary_classification" else target)
         self.log(f"{prefix}/loss", self.loss(prediction, target), batch_size=len(target), sync_dist=True)
         self.log_dict({f"{prefix}/{name}": metric for name, metric in metrics.items()}, prog_bar=True, batch_size=len(target))
 

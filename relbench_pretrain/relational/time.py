@@ -7,6 +7,8 @@ import pandas as pd
 
 SECONDS_PER_DAY = 86_400
 
+PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+
 ALWAYS = np.iinfo(np.int64).min
 """The time of a row without one: earlier than everything, hence visible at any time."""
 
@@ -37,8 +39,8 @@ def to_unix_seconds(times: pd.Series | pd.DatetimeIndex) -> np.ndarray:
     if times.dt.tz is not None:
         times = times.dt.tz_convert("UTC").dt.tz_localize(None)
     values = times.to_numpy()
-    per_second = np.timedelta64(1, "s") // np.timedelta64(1, np.datetime_data(values.dtype)[0])
-    return values.astype(np.int64) // int(per_second)  # floor division is right before 1970 too
+    per_second = PER_SECOND[np.datetime_data(values.dtype)[0]]
+    return values.astype(np.int64) // per_second  # floor division is right before 1970 too
 
 
 def timestamp_seconds(timestamp: pd.Timestamp | str) -> int:

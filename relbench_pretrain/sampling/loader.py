@@ -26,7 +26,7 @@ class RelationalLoader(NodeLoader):
 
     Args:
         graph: The graph, already indexed by the sampler.
-        sampler: The sampler.
+        node_sampler: The sampler.
         input_nodes: Table and row numbers of the seeds; the table is ``ANY_TABLE`` if rows are numbered over all tables.
         input_time: Time limit of each seed in UNIX seconds ``(num_seeds,)``.
         input_id: A number for each seed that the batch's randomness is derived from; its place by default.
@@ -37,7 +37,7 @@ class RelationalLoader(NodeLoader):
     def __init__(
         self,
         graph: RelationalGraph,
-        sampler: BaseSampler,
+        node_sampler: BaseSampler,
         input_nodes: tuple[str, Tensor],
         input_time: Tensor,
         input_id: Tensor | None = None,
@@ -47,7 +47,7 @@ class RelationalLoader(NodeLoader):
         self.graph = graph
         super().__init__(
             HeteroData(),
-            sampler,
+            node_sampler,
             input_nodes=input_nodes,
             input_time=input_time,
             input_id=input_id,
@@ -58,32 +58,48 @@ class RelationalLoader(NodeLoader):
 
     def filter_fn(self, out: HeteroSamplerOutput) -> HeteroData:
         """Joins a sampled subgraph with everything that is known of its rows."""
-        data = HeteroData()
-        graph, (input_id, seed_time, times) = self.graph, out.metadata
-        for table, rows in out.node.items():
-            store = data[table]
-            store.tf = graph.frames[table][rows]
-            store.num_nodes = rows.numel()
-            store.n_id = rows
-            store.age = times.age[table]
-            store.duplicate = graph.duplicate[table][rows]
-            store.parent_id = graph.parent[table][rows]
-            if graph.schema.tables[table].time_column is not None:
-                store.time = graph.time[table][rows]
-            if out.batch is not None:
-                store.batch = out.batch[table]
-        for edge_type, source in out.row.items():
-            store = data[edge_type]
-            store.edge_index = torch.stack([source, out.col[edge_type]])
-            store.rank = times.edge_rank[edge_type]
-            store.age = times.edge_age[edge_type]
-        if self.input_data.input_type != ANY_TABLE:
-            store = data[self.input_data.input_type]
-            store.input_id, store.seed_time, store.batch_size = input_id, seed_time, len(seed_time)
-        data.random_seed = self._random_seed(input_id, seed_time)
+        data = join_batch(self.graph, out, self.input_data.input_type, self.node_sampler.seed)
         return data if self.transform is None else self.transform(data)
 
-    def _random_seed(self, input_id: Tensor | None, seed_time: Tensor) -> int:
-        """A seed for whatever else is random about the batch, different from the sampler's own stream."""
-        ids = input_id if input_id is not None else seed_time
-        return int(batch_state(self.node_sampler.seed + 1, ids.numpy())[0] >> np.uint64(1))
+
+def join_batch(graph: RelationalGraph, out: HeteroSamplerOutput, input_type: str, seed: int) -> HeteroData:
+    """Joins a sampled subgraph with everything that is known of its rows.
+
+    Args:
+        graph: The graph, on the device of the sampler's output.
+        out: The sampled rows and edges.
+        input_type: The table of the seeds, or ``ANY_TABLE``.
+        seed: The sampler's seed.
+
+    Returns:
+        The batch, as :class:`RelationalLoader` describes it.
+    """
+    data, (input_id, seed_time, times) = HeteroData(), out.metadata
+    for table, rows in out.node.items():
+        store = data[table]
+        store.tf = graph.frames[table][rows]
+        store.num_nodes = rows.numel()
+        store.n_id = rows
+        store.age = times.age[table]
+        store.duplicate = graph.duplicate[table][rows]
+        store.parent_id = graph.parent[table][rows]
+        if graph.schema.tables[table].time_column is not None:
+            store.time = graph.time[table][rows]
+        if out.batch is not None:
+            store.batch = out.batch[table]
+    for edge_type, source in out.row.items():
+        store = data[edge_type]
+        store.edge_index = torch.stack([source, out.col[edge_type]])
+        store.rank = times.edge_rank[edge_type]
+        store.age = times.edge_age[edge_type]
+    if input_type != ANY_TABLE:
+        store = data[input_type]
+        store.input_id, store.seed_time, store.batch_size = input_id, seed_time, len(seed_time)
+    data.random_seed = _random_seed(input_id, seed_time, seed)
+    return data
+
+
+def _random_seed(input_id: Tensor | None, seed_time: Tensor, seed: int) -> int:
+    """A seed for whatever else is random about the batch, different from the sampler's own stream."""
+    ids = input_id if input_id is not None else seed_time
+    return int(batch_state(seed + 1, ids.numpy())[0] >> np.uint64(1))

@@ -121,7 +121,8 @@ def test_values_that_are_no_times():
 )
 def test_category(value, category):
     found = plain_category(value)
-    assert found == category and type(found) is type(category)
+    assert found == category
+    assert type(found) is type(category)
 
 
 @pytest.mark.parametrize(
@@ -135,12 +136,14 @@ def test_category(value, category):
 def test_lists_are_flattened(cells):
     row, elements = flatten_lists(pd.Series(cells, index=[7, 7, 8, 9]))
     assert row.tolist() == [0, 0, 3]
-    assert elements.tolist() == ["a", "b", "c"] and elements.index.tolist() == [0, 1, 2]
+    assert elements.tolist() == ["a", "b", "c"]
+    assert elements.index.tolist() == [0, 1, 2]
 
 
 def test_lists_of_integers_with_gaps_keep_their_values():
     row, elements = flatten_lists(pd.Series([np.array([1, 2]), np.array([3.0, np.nan])]))
-    assert row.tolist() == [0, 0, 1] and elements.tolist() == [1, 2, 3]
+    assert row.tolist() == [0, 0, 1]
+    assert elements.tolist() == [1, 2, 3]
 
 
 def test_no_lists():

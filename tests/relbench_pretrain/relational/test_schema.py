@@ -181,7 +181,7 @@ def test_difference_can_be_read(schema):
         "+ table 'events': column 'amount' is categorical",
     ]
     with pytest.raises(
-        SchemaError, match="this checkpoint: the schemas differ .- expected, . found.:\n  - table 'events': column"
+        SchemaError, match=r"this checkpoint: the schemas differ .- expected, . found.:\n  - table 'events': column"
     ):
         schema.require_same_structure(other, "this checkpoint")
 

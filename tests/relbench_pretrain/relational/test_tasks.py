@@ -72,7 +72,7 @@ def test_seeds_are_rows_of_the_entity_table_at_times_of_their_split(demo):
         task = load_task(demo, name)
         for split in SPLITS:
             table = task_table(task, split)
-            assert 0 <= table.row.min()
+            assert table.row.min() >= 0
             assert table.row.max() < len(db.table_dict[task.entity_table])
         train, val, test = (task_table(task, split).time for split in SPLITS)
         assert train.max() < val.min() == demo.val_timestamp.timestamp()

@@ -43,7 +43,8 @@ def embed(embedder, texts, **kwargs):
 class TestHashTextEmbedder:
     def test_vectors(self):
         vectors = HashTextEmbedder(32)(TEXTS)
-        assert vectors.shape == (6, 32) and vectors.dtype == torch.float32
+        assert vectors.shape == (6, 32)
+        assert vectors.dtype == torch.float32
         assert torch.equal(vectors[0], vectors[1])
         torch.testing.assert_close(vectors.norm(dim=1), torch.tensor([1.0, 1.0, 1.0, 0.0, 1.0, 1.0]))
         assert vectors.unique(dim=0).shape[0] == 5
@@ -52,12 +53,14 @@ class TestHashTextEmbedder:
         assert HashTextEmbedder(8)([]).shape == (0, 8)
 
     def test_width(self):
-        assert HashTextEmbedder().name == "hash-64" and HashTextEmbedder(8).name == "hash-8"
+        assert HashTextEmbedder().name == "hash-64"
+        assert HashTextEmbedder(8).name == "hash-8"
         with pytest.raises(ValueError, match="width must be positive, got 0"):
             HashTextEmbedder(0)
 
     def test_is_a_text_embedder(self):
-        assert isinstance(HashTextEmbedder(), TextEmbedder) and isinstance(Lengths(), TextEmbedder)
+        assert isinstance(HashTextEmbedder(), TextEmbedder)
+        assert isinstance(Lengths(), TextEmbedder)
 
 
 class TestEmbedTexts:
@@ -93,7 +96,8 @@ class TestEmbedTexts:
 
         for embedder in (Numpy(), Trained()):
             vectors = embed(embedder, ["a", "bb"])
-            assert vectors[:, 0].tolist() == [1, 2] and not vectors.requires_grad
+            assert vectors[:, 0].tolist() == [1, 2]
+            assert not vectors.requires_grad
 
     @pytest.mark.parametrize(
         ("answer", "found"),
@@ -142,7 +146,8 @@ class TestSentenceTransformerEmbedder:
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         embedder = SentenceTransformerEmbedder(str(minilm_folder()), device="cpu")
         vectors = embed(embedder, ["a chair", "a seat to sit on", None, "the stock market fell"])
-        assert vectors.shape == (4, 384) and vectors.dtype == torch.float32
+        assert vectors.shape == (4, 384)
+        assert vectors.dtype == torch.float32
         assert vectors[2].eq(0).all()
         assert vectors[0] @ vectors[1] > vectors[0] @ vectors[3] + 0.2
 

@@ -55,20 +55,21 @@ def test_equals_relbench_where_relbench_is_right():
 
 
 def test_missing_time_names_the_row():
-    with pytest.raises(ValueError, match="row 2 has no time: .* drop the 2 without one"):
+    with pytest.raises(ValueError, match=r"row 2 has no time: .* drop the 2 without one"):
         to_unix_seconds(pd.Series(pd.to_datetime(["2020", "2021", None, None])))
 
 
 @pytest.mark.parametrize("values", [[1, 2], ["2020-01-01"], [datetime.date(2020, 1, 1)]])
 def test_other_types_are_refused(values):
-    with pytest.raises(TypeError, match="must be datetimes, got dtype .* pandas.to_datetime"):
+    with pytest.raises(TypeError, match=r"must be datetimes, got dtype .* pandas.to_datetime"):
         to_unix_seconds(pd.Series(values))
 
 
 @pytest.mark.parametrize("dtype", [object, "datetime64[us]", "float64"])
 def test_no_rows_of_any_type(dtype):
     seconds = to_unix_seconds(pd.Series([], dtype=dtype))
-    assert seconds.shape == (0,) and seconds.dtype == np.int64
+    assert seconds.shape == (0,)
+    assert seconds.dtype == np.int64
 
 
 def test_one_timestamp():

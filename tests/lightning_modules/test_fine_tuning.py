@@ -1,0 +1,137 @@
+"""Fine-tuning: the ways to start, what is trained, what is refused."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+
+from datamodules import EntityTaskDataModule
+from lightning_modules import FineTuning
+from relbench_pretrain.checkpoints import save_backbone
+from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder, TemporalTransformer, TimeEncoder
+from relbench_pretrain.relational.schema import SchemaError
+
+
+def network() -> Backbone:
+    return Backbone(LinearTableEncoder(), GraphSAGE(), channels=16)
+
+
+@pytest.fixture(scope="module")
+def data():
+    module = EntityTaskDataModule("customer-churn", "demo-small", batch_size=64, fanouts=[8, 4], strategy="last")
+    module.setup("fit")
+    return module
+
+
+@pytest.fixture(scope="module")
+def checkpoint(data, tmp_path_factory):
+    torch.manual_seed(7)
+    backbone = network()
+    backbone.build(data.schema)
+    return str(save_backbone(tmp_path_factory.mktemp("backbone") / "best", backbone))
+
+
+def fit(module, data, folder, **kwargs) -> Trainer:
+    options = {"max_steps": 3, "limit_val_batches": 1} | kwargs
+    trainer = Trainer(
+        accelerator="cpu", logger=CSVLogger(folder, name="run"), enable_progress_bar=False,
+        enable_model_summary=False, num_sanity_val_steps=0, **options,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    return trainer
+
+
+@pytest.mark.parametrize("start", ["scratch", "random_frozen", "frozen", "fine_tuned"])
+def test_each_start_has_the_right_weights_and_trains_the_right_ones(start, data, checkpoint, tmp_path):
+    from relbench_pretrain.checkpoints import load_backbone
+
+    pretrained = load_backbone(checkpoint).state_dict()
+    torch.manual_seed(1)
+    module = FineTuning(checkpoint=checkpoint, start=start, time_encoder=TimeEncoder())
+    seen = {}
+    original = module.configure_model
+
+    def spy():
+        original()
+        seen.setdefault("weights", {k: v.clone() for k, v in module.backbone.state_dict().items()})
+        seen.setdefault("head", module.head.layers[0].weight.clone())
+
+    module.configure_model = spy
+    fit(module, data, tmp_path)
+    name = "graph_encoder"
+    keys = [k for k in pretrained if k.startswith(name) and k.endswith("weight") and pretrained[k].dim() == 2]
+    assert keys
+    began_pretrained = all(torch.equal(seen["weights"][k], pretrained[k]) for k in keys)
+    assert began_pretrained == (start in ("frozen", "fine_tuned"))
+    stayed = all(torch.equal(v, seen["weights"][k]) for k, v in module.backbone.state_dict().items())
+    assert stayed == (start in ("random_frozen", "frozen"))
+    assert not torch.equal(module.head.layers[0].weight, seen["head"])
+
+
+@pytest.mark.parametrize("task", ["customer-churn", "product-sales"])
+def test_training_lowers_the_loss_and_checkpoints_load_without_the_data(task, tmp_path):
+    data = EntityTaskDataModule(task, "demo-small", batch_size=64, fanouts=[8, 4], strategy="last")
+    module = FineTuning(network(), optimizer=lambda p: torch.optim.Adam(p, lr=1e-2))
+    saver = ModelCheckpoint(dirpath=tmp_path, filename="best")
+    trainer = fit(module, data, tmp_path, max_steps=-1, max_epochs=4, callbacks=[saver], log_every_n_steps=1)
+    after = trainer.callback_metrics
+    assert set(after) >= {"val/loss", "val/roc_auc"} or set(after) >= {"val/loss", "val/mae"}
+    loaded = FineTuning.load_from_checkpoint(tmp_path / "best.ckpt", backbone=network(), weights_only=False)
+    module.eval(), loaded.eval()
+    batch = next(iter(data.val_dataloader()))
+    assert torch.equal(module(batch), loaded(batch))
+
+
+def test_regression_starts_at_the_median(tmp_path):
+    data = EntityTaskDataModule("product-sales", "demo-small", batch_size=64, fanouts=[4])
+    module = FineTuning(network())
+    fit(module, data, tmp_path, max_steps=1)
+    module.head.layers[-1].weight.data.zero_()
+    module.head.layers[-1].bias.data.zero_()
+    batch = next(iter(data.val_dataloader()))
+    assert torch.allclose(module(batch), torch.full((batch["products"].batch_size,), data.task_spec.median))
+
+
+def test_a_test_metric_carries_its_regime(data, tmp_path):
+    frozen = EntityTaskDataModule("customer-churn", "demo-small", fanouts=[4], regime="frozen")
+    module = FineTuning(network())
+    trainer = fit(module, frozen, tmp_path)
+    (metrics,) = trainer.test(module, frozen, verbose=False)
+    assert {"test/frozen/roc_auc", "test/frozen/loss"} <= set(metrics)
+
+
+def test_predictions_name_row_and_time(data, tmp_path):
+    module = FineTuning(network())
+    trainer = fit(module, data, tmp_path)
+    parts = trainer.predict(module, data)
+    assert sum(len(part["row"]) for part in parts) == len(data.tables["test"])
+    assert torch.equal(torch.cat([part["time"] for part in parts]), data.tables["test"].time)
+    values = torch.cat([part["prediction"] for part in parts])
+    assert ((values >= 0) & (values <= 1)).all()
+
+
+def test_temporal_transformer_can_be_fine_tuned_too(data, tmp_path):
+    backbone = Backbone(LinearTableEncoder(), TemporalTransformer([4, 0], num_heads=2), channels=16)
+    fit(FineTuning(backbone), data, tmp_path)
+
+
+def test_backbones_of_another_database_are_refused_with_the_difference(data, tmp_path):
+    other = EntityTaskDataModule("customer-churn", "demo-small", stypes={"products": {"price": None}})
+    other.setup("fit")
+    backbone = network()
+    backbone.build(other.schema)
+    folder = str(save_backbone(tmp_path / "other", backbone))
+    with pytest.raises(SchemaError, match=r"\+ table 'products': column 'price' is numerical"):
+        fit(FineTuning(checkpoint=folder, start="fine_tuned"), data, tmp_path)
+
+
+def test_starts_without_their_checkpoint_are_refused():
+    with pytest.raises(ValueError, match=r"fine_tuned.*model\.checkpoint"):
+        FineTuning(network(), start="fine_tuned")
+    with pytest.raises(ValueError, match="no network"):
+        FineTuning()
+    with pytest.raises(ValueError, match="'froze'"):
+        FineTuning(network(), start="froze")
