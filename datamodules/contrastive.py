@@ -51,6 +51,8 @@ class ContrastiveDataModule(RelationalDataModule):
         batches_per_epoch: Training batches per epoch; by default as many as draw every row once.
         val_batches: Batches per validation.
         stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
+        calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
+            Ages of rows do not count as such.
         checkpoint: A pretrained backbone to go on from; its schema is applied.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
@@ -73,13 +75,14 @@ class ContrastiveDataModule(RelationalDataModule):
         batches_per_epoch: int | None = None,
         val_batches: int = 20,
         stypes: Stypes | None = None,
+        calendar: bool = True,
         checkpoint: str | None = None,
         text_embedder: TextEmbedder | None = None,
         num_workers: int = 0,
         seed: int = 0,
         cache_dir: str | None = None,
     ) -> None:
-        super().__init__(dataset, stypes, checkpoint, text_embedder, num_workers, seed, cache_dir)
+        super().__init__(dataset, stypes, calendar, checkpoint, text_embedder, num_workers, seed, cache_dir)
         if not 0 < holdout < 1:
             raise ValueError(f"holdout must be a share between 0 and 1, got {holdout}")
         self.save_hyperparameters(logger=False)

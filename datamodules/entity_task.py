@@ -49,6 +49,8 @@ class EntityTaskDataModule(RelationalDataModule):
         eval_batch_size: Labels per batch in validation, test and prediction; ``batch_size`` by default.
         predict_split: The split that ``predict`` predicts.
         stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
+        calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
+            Ages of rows do not count as such.
         checkpoint: A pretrained backbone's folder; its schema is applied. The command line takes it from the model.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
@@ -68,13 +70,14 @@ class EntityTaskDataModule(RelationalDataModule):
         eval_batch_size: int | None = None,
         predict_split: Split = "test",
         stypes: Stypes | None = None,
+        calendar: bool = True,
         checkpoint: str | None = None,
         text_embedder: TextEmbedder | None = None,
         num_workers: int = 0,
         seed: int = 0,
         cache_dir: str | None = None,
     ) -> None:
-        super().__init__(dataset, stypes, checkpoint, text_embedder, num_workers, seed, cache_dir)
+        super().__init__(dataset, stypes, calendar, checkpoint, text_embedder, num_workers, seed, cache_dir)
         if regime not in ("rolling", "frozen"):
             raise ValueError(f"regime must be 'rolling' or 'frozen', got '{regime}'")
         self.save_hyperparameters(logger=False)

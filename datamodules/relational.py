@@ -23,6 +23,8 @@ class RelationalDataModule(LightningDataModule):
     Args:
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
         stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
+        calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
+            Ages of rows do not count as such.
         checkpoint: A pretrained backbone's folder; its schema, with statistics and category maps, is applied.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
@@ -34,6 +36,7 @@ class RelationalDataModule(LightningDataModule):
         self,
         dataset: str = "demo",
         stypes: Stypes | None = None,
+        calendar: bool = True,
         checkpoint: str | None = None,
         text_embedder: TextEmbedder | None = None,
         num_workers: int = 0,
@@ -45,6 +48,7 @@ class RelationalDataModule(LightningDataModule):
             raise ValueError("with data.checkpoint the column types are the checkpoint's: leave data.stypes out")
         self.dataset_name = dataset
         self.stypes = stypes
+        self.calendar = calendar
         self.checkpoint = checkpoint
         self.text_embedder = text_embedder or HashTextEmbedder()
         self.num_workers = num_workers
@@ -99,6 +103,7 @@ class RelationalDataModule(LightningDataModule):
             embedder=self.text_embedder,
             schema=schema,
             cache_dir=self.cache_dir,
+            calendar=self.calendar,
         )
 
     def worker_options(self) -> dict[str, object]:

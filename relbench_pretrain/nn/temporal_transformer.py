@@ -19,8 +19,8 @@ class TemporalTransformer(GraphEncoder):
 
     From the target it walks foreign keys in both directions. Child rows come in order of recency, so many per
     row, foreign key and hop; only the ``follow`` most recent ones lead on to further rows. Each row met is one
-    token: its features, those of its parents, and learned vectors for its table, the path by which it was met,
-    its recency rank and its age at the target's time limit. A class token carries the target itself.
+    token: its features, and learned vectors for its table, the path by which it was met, its recency rank and its
+    age at the target's time limit. The target's own token is read out in the end.
 
     It needs a subgraph that knows recency ranks and ages, from either sampler.
 
@@ -31,6 +31,8 @@ class TemporalTransformer(GraphEncoder):
         num_heads: Attention heads.
         dropout: Dropout rate in the transformer and on its input.
         max_tokens: Tokens per target; the ones of the last hops are left out beyond it.
+        static_features: Whether the features of tables without times are used. They are the same for all labels of
+            a row, so where there are few such rows they are learned by heart; what happens to them carries over.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class TemporalTransformer(GraphEncoder):
         num_heads: int = 4,
         dropout: float = 0.2,
         max_tokens: int = 256,
+        static_features: bool = True,
     ) -> None:
         super().__init__()
         if not rows_per_hop or min(rows_per_hop) < 0 or follow < 1 or max_tokens < 1:
@@ -54,6 +57,7 @@ class TemporalTransformer(GraphEncoder):
         self.num_heads = num_heads
         self.dropout = dropout
         self.max_tokens = max_tokens
+        self.static_features = static_features
         self.schema: GraphSchema | None = None
 
     def build(self, schema: GraphSchema, channels: int) -> None:
@@ -72,7 +76,6 @@ class TemporalTransformer(GraphEncoder):
             raise ValueError(f"channels must be a multiple of num_heads, got {channels} and {self.num_heads}")
         self.schema = schema
         self.paths = PathVocabulary(schema, len(self.rows_per_hop))
-        self.parent_maps = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in schema.foreign_keys)
         self.row_norm = nn.LayerNorm(channels)
         self.table_vector = nn.Embedding(len(schema.tables), channels)
         self.path_vector = nn.Embedding(self.paths.num_paths, channels)
@@ -98,13 +101,16 @@ class TemporalTransformer(GraphEncoder):
         """
         tables = self.schema.node_types
         sizes = [graph.num_nodes[table] for table in tables]
+        if not self.static_features:
+            timed = self.schema.tables
+            x = {table: v if timed[table].time_column else torch.zeros_like(v) for table, v in x.items()}
         rows = torch.cat([x[table] for table in tables])  # (num_rows, ..., channels)
         views = rows.shape[1:-1]
         rows = rows.flatten(1, -2) if views else rows.unsqueeze(1)  # (num_rows, num_views, channels)
         table_of = torch.repeat_interleave(
             torch.arange(len(tables), device=rows.device), torch.tensor(sizes, device=rows.device), output_size=sum(sizes)
         )
-        rows = self.row_norm(self._with_parents(rows, graph, sizes)) + self.table_vector(table_of).unsqueeze(1)
+        rows = self.row_norm(rows) + self.table_vector(table_of).unsqueeze(1)
 
         targets = {t: graph.num_targets.get(t, 0) if graph.num_targets else n for t, n in graph.num_nodes.items()}
         tokens = walk_paths(self.paths, graph, targets, self.rows_per_hop, self.follow, self.max_tokens)
@@ -112,17 +118,6 @@ class TemporalTransformer(GraphEncoder):
         out = out.unflatten(1, views) if views else out.squeeze(1)
         counts = [targets[table] for table in tables]
         return {table: part for table, part, n in zip(tables, out.split(counts), counts, strict=True) if n or not graph.num_targets}
-
-    def _with_parents(self, rows: Tensor, graph: Subgraph, sizes: list[int]) -> Tensor:
-        """Adds to each row a linear map of each of its parents in the subgraph."""
-        start = dict(zip(self.schema.node_types, _starts(sizes), strict=True))
-        mixed = rows
-        for key, linear in zip(self.schema.foreign_keys, self.parent_maps, strict=True):
-            source, target = graph.edge_index[key.reverse_edge_type]
-            if source.numel():
-                parents = linear(rows[start[key.parent] + source])
-                mixed = mixed.index_add(0, start[key.child] + target, parents.to(mixed.dtype))
-        return mixed
 
     def _attend(self, rows: Tensor, tokens: Tokens) -> Tensor:
         """Runs the transformer over the tokens of each target. Returns ``(num_targets, num_views, channels)``."""
@@ -204,11 +199,3 @@ class AttentionLayer(nn.Module):
         mask = ~padding.repeat_interleave(num_views, dim=0)[:, None, None]
         out = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
         return out.unflatten(0, (-1, num_views)).transpose(2, 3).flatten(3).transpose(1, 2)
-
-
-def _starts(sizes: list[int]) -> list[int]:
-    total, starts = 0, []
-    for size in sizes:
-        starts.append(total)
-        total += size
-    return starts

@@ -53,6 +53,7 @@ def load_graph(
     schema: GraphSchema | None = None,
     cache_dir: str | Path | None = None,
     hidden: Iterable[tuple[str, str]] = (),
+    calendar: bool = True,
 ) -> RelationalGraph:
     """Builds the graph of a dataset, or reopens it if it was built before from the same content.
 
@@ -71,19 +72,20 @@ def load_graph(
         cache_dir: Where graphs are kept; None for :func:`cache_folder`.
         hidden: Tables and columns whose values must not be seen; see
             :func:`relbench_pretrain.relational.graph.hide_columns`.
+        calendar: See :func:`relbench_pretrain.relational.graph.fit_schema`.
 
     Returns:
         The graph.
     """
     embedder = embedder or HashTextEmbedder()
-    fitting = [fitted_until, stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})]
+    fitting = [calendar, fitted_until, stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})]
     places = sorted((table, column) for table, column in hidden)
     settings = [FORMAT, embedder.name, places, schema.to_dict() if schema else fitting]
     folder = Path(cache_dir or cache_folder() / "graphs").expanduser() / _content_hash(dataset, settings)
     if (graph := _read(folder)) is not None:
         return graph
     db = hide_columns(load_database(dataset), places)
-    graph = build_graph(db, schema or fit_schema(db, fitted_until, stypes, embedder), embedder)
+    graph = build_graph(db, schema or fit_schema(db, fitted_until, stypes, embedder, calendar), embedder)
     del db
     try:
         _write(folder, graph)

@@ -76,6 +76,7 @@ def fit_schema(
     fitted_until: int | None = None,
     stypes: StypeOverrides | GraphSchema | None = None,
     embedder: TextEmbedder | None = None,
+    calendar: bool = True,
 ) -> GraphSchema:
     """Fits column types, statistics and category maps on the rows that may be seen.
 
@@ -85,6 +86,7 @@ def fit_schema(
         stypes: Column types that win over the inferred ones, by table and column; or a schema to take all of them
             from, and the order of tables and columns too.
         embedder: The text embedder, a :class:`HashTextEmbedder` by default.
+        calendar: Whether points in time may be features, see :func:`infer_table_stypes`; ages always are.
 
     Returns:
         The schema. A column without a value in the rows seen has no type and is left out; a table left without
@@ -99,7 +101,7 @@ def fit_schema(
     overrides: StypeOverrides = (stypes or {}) if not isinstance(stypes, GraphSchema) else _stypes_of(stypes, db)
     if unknown := set(overrides) - set(db.table_dict):
         raise ValueError(f"stypes: unknown tables {sorted(unknown)}; the database has {list(db.table_dict)}")
-    tables = {name: _fit_table(name, table, fitted_until, overrides, embedder) for name, table in db.table_dict.items()}
+    tables = {name: _fit_table(name, table, fitted_until, overrides, embedder, calendar) for name, table in db.table_dict.items()}
     schema = GraphSchema(tables if given is None else _in_order_of(given, tables), embedder.name, fitted_until)
     return schema if _has_texts(schema) else replace(schema, text_embedder=None)
 
@@ -138,10 +140,15 @@ def _feature_columns(table: Table) -> list[str]:
 
 
 def _fit_table(
-    name: str, table: Table, until: int | None, stypes: StypeOverrides, embedder: TextEmbedder
+    name: str,
+    table: Table,
+    until: int | None,
+    stypes: StypeOverrides | None,
+    embedder: TextEmbedder,
+    calendar: bool,
 ) -> TableSchema:
     seen = _rows_until(name, table, until)
-    found = infer_table_stypes(name, seen, stypes)
+    found = infer_table_stypes(name, seen, stypes, calendar)
     if dropped := [column for column in _feature_columns(table) if column not in found]:
         logger.info("table '%s': columns without a type are left out: %s", name, dropped)
     columns = {

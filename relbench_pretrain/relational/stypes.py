@@ -27,6 +27,9 @@ MAX_CATEGORIES = 1_000
 MAX_CATEGORY_SHARE = 0.5
 """Nor is a string column in which more than this share of the rows is distinct."""
 
+MAX_SINGLE_SHARE = 0.5
+"""Nor one in which more than this share of the distinct values comes only once."""
+
 MIN_TEXT_WORDS = 4
 """Strings that are no categories and have fewer words than this on average are names, codes or addresses.
 They are left out: a network learns them by heart and is worse on rows that it has not seen."""
@@ -41,6 +44,9 @@ CODE_COLUMN = re.compile(
 
 YEAR_COLUMN = re.compile(r"(?:^|_|[a-z](?=[A-Z]))(?i:year_?(?:id|code))$")
 """The exception: years go on after the last one that was seen, so they are quantities even where they are keys."""
+
+MIN_CLOCK_CORRELATION = 0.99
+"""A number whose ranks agree this well with those of time is a clock."""
 
 SUPPORTED = {"numerical", "categorical", "multicategorical", "timestamp", "text_embedded", "embedding"}
 """What an override may ask for."""
@@ -111,10 +117,13 @@ def _infer_list_stype(values: pd.Series) -> stype | None:
 
 def _infer_string_stype(values: pd.Series, kind: str) -> stype | None:
     try:
-        distinct = values.unique()
+        counts = values.value_counts()
     except TypeError:
         return None  # records
-    if len(distinct) <= MAX_CATEGORIES and len(distinct) <= max(MAX_CATEGORY_SHARE * len(values), 2):
+    distinct = counts.index
+    few = len(distinct) <= MAX_CATEGORIES and len(distinct) <= max(MAX_CATEGORY_SHARE * len(values), 2)
+    # A frequent value beside many that come once is a placeholder beside names.
+    if few and (len(distinct) <= 2 or (counts == 1).mean() <= MAX_SINGLE_SHARE):
         return stype.categorical
     return stype.text_embedded if kind == "string" and _is_prose(np.asarray(distinct, dtype=object)) else None
 
@@ -127,13 +136,17 @@ def _is_prose(distinct: np.ndarray) -> bool:
     return float(np.mean([len(text.split()) for text in distinct])) >= MIN_TEXT_WORDS
 
 
-def infer_table_stypes(table_name: str, table: Table, overrides: StypeOverrides | None = None) -> dict[str, stype]:
+def infer_table_stypes(
+    table_name: str, table: Table, overrides: StypeOverrides | None = None, calendar: bool = True
+) -> dict[str, stype]:
     """Infers the types of all feature columns of a table; keys are never features.
 
     Args:
         table_name: The table's name, for messages and overrides.
         table: The rows to infer from.
         overrides: Types that win over the inferred ones.
+        calendar: Whether points in time may be features: timestamps, and numbers that count on with the time of
+            their rows. What is learned of them does not carry over to times that come later.
 
     Returns:
         The type of each feature column, in column order.
@@ -158,6 +171,17 @@ def infer_table_stypes(table_name: str, table: Table, overrides: StypeOverrides 
             found = None if chosen[column] is None else stype(chosen[column])
         else:
             found = infer_stype(column, table.df[column])
+            if not calendar and (found is stype.timestamp or (found is stype.numerical and _counts_on(column, table))):
+                found = None
         if found is not None:
             result[column] = found
     return result
+
+
+def _counts_on(column: str, table: Table) -> bool:
+    """Whether a number runs along with the time of its rows, as a year or a running number does."""
+    if table.time_col is None or len(table.df) < 3:
+        return False
+    numbers = pd.Series(to_numbers(table.df[column]))
+    times = pd.Series(table.df[table.time_col].to_numpy())
+    return bool(numbers.rank().corr(times.rank()) >= MIN_CLOCK_CORRELATION)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Sampler
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import HeteroSamplerOutput, NodeSamplerInput
 
-from relbench_pretrain.relational.time import ALWAYS
 from relbench_pretrain.sampling.csc import GraphIndex, RowSampler
 from relbench_pretrain.sampling.device_graph import DeviceGraph, Frontier, upload
 from relbench_pretrain.sampling.hgsampling import ANY_TABLE, Budget, round_budgets, seed_arrays
 from relbench_pretrain.sampling.kernels import batch_state
 from relbench_pretrain.sampling.loader import join_batch
-from relbench_pretrain.sampling.output import NO_AGE, SampledTimes
+from relbench_pretrain.sampling.output import SampledTimes
 
 WEIGHT_OF_ONE = 1 << 44
 """Budgets are whole numbers: a sum of floats would depend on the order in which a device adds them."""
@@ -63,7 +63,7 @@ class DeviceHGSampler(RowSampler):
         self.max_children = max(1, min(max_children, self.graph.max_degree))
         places = np.minimum(self.budgets, np.diff(index.flat.offset))  # no table can draw more rows than it has
         self._tables = [np.repeat(np.arange(places.shape[1]), row) for row in places]
-        self._frontiers = [Frontier.of_tables(tables, index.flat) for tables in self._tables]
+        self._frontiers = [Frontier.of_tables(tables, index.flat, self.graph.keys) for tables in self._tables]
         self._on_device = [Frontier(*upload(frontier, self.graph.device)) for frontier in self._frontiers]
         self._first = torch.full((self.graph.num_rows + 1,), LAST, device=self.graph.device)
         self._generator = torch.Generator(self.graph.device)
@@ -80,13 +80,13 @@ class DeviceHGSampler(RowSampler):
         ids = inputs.input_id if inputs.input_id is not None else inputs.node
         self._generator.manual_seed(int(batch_state(self.seed, ids.numpy())[0] >> np.uint64(1)))
         plan, capacity = self._plan(inputs)
-        pool = Pool(self._first, capacity, self.graph.num_rows)
+        pool = Pool(self._first, capacity, none=(self.graph.num_rows, len(plan.times)))
         try:
-            rows, limits = self._draw(plan, pool)
-            links = self._induced_links(plan, rows, limits, pool)
+            drawn = self._draw(plan, pool)
+            links = self._induced_links(plan, drawn, pool)
         finally:
             pool.forget()
-        return self._output(plan, rows, limits, links, inputs)
+        return self._output(plan, drawn, links, inputs)
 
     def _plan(self, inputs: NodeSamplerInput) -> tuple[Plan, int]:
         """Lays a batch out on the host, as far as it follows from its seeds, and uploads it.
@@ -94,7 +94,7 @@ class DeviceHGSampler(RowSampler):
         Returns:
             The plan, and for how many rows reached there must be room.
         """
-        flat = self.index.flat
+        flat, num_tables = self.index.flat, len(self.index.node_types)
         tables, rows, limits = seed_arrays(self.index, inputs)
         times, limit = np.unique(limits, return_inverse=True)
         # The same seed twice is one row, under the earlier limit.
@@ -103,94 +103,307 @@ class DeviceHGSampler(RowSampler):
         np.minimum.at(earliest, again, limit)
         order = np.argsort(first)
         tables = tables[first[order]]
-        frontier = Frontier.of_tables(tables, flat)
-        sizes = np.bincount(tables, minlength=len(flat.parent_base))
-        positions = []
-        for tables_drawn, last in zip(self._tables, [frontier, *self._frontiers], strict=False):
-            sizes = sizes + last.num_reached(flat, self.max_children)
-            positions.append(_first_positions(tables_drawn, sizes))
-        all_tables = np.concatenate([tables, *self._tables])
-        by_table = np.argsort(all_tables, kind="stable")
-        bounds = np.searchsorted(all_tables[by_table], np.arange(len(sizes) + 1))
-        visible = self.index.visible_rows(times)
-        arrays = [rows[order], earliest[order], *frontier, times, visible, by_table, bounds, tables, np.concatenate(positions)]
-        return Plan(*upload(arrays, self.graph.device)), int(sizes.sum())
+        frontier = Frontier.of_tables(tables, flat, self.graph.keys)
+        sizes, positions = np.bincount(tables, minlength=num_tables), []
+        for drawn, last in zip(self._tables, [frontier, *self._frontiers], strict=False):
+            sizes = sizes + last.num_reached(num_tables, self.max_children)
+            positions.append(_first_positions(drawn, sizes))
+        tables = np.concatenate([tables, *self._tables])
+        by_table = np.argsort(tables, kind="stable")
+        bounds = np.searchsorted(tables[by_table], np.arange(num_tables + 1))
+        visible = np.append(self.index.visible_rows(times), np.zeros((1, num_tables), dtype=np.int64), axis=0)
+        seeds = np.stack([rows[order], earliest[order]])
+        arrays = [seeds, times, visible, tables, by_table, bounds, np.concatenate(positions), *frontier]
+        parts = upload(arrays, self.graph.device)
+        return Plan(*parts[:7], Frontier(*parts[7:])), int(sizes.sum())
 
-    def _draw(self, plan: Plan, pool: Pool) -> tuple[Tensor, Tensor]:
-        """Draws round by round. Returns rows (``num_rows`` for none) and limits of all places ``(num_places,)``."""
-        rows, limits = [plan.rows], [plan.limits]
-        pool.add(plan.rows, torch.zeros_like(plan.rows), plan.limits, plan.tables)
-        pool.place[: len(plan.rows)] = torch.arange(len(plan.rows), device=self.graph.device)
-        frontier, num_places = plan.frontier, len(plan.rows)
+    def _draw(self, plan: Plan, pool: Pool) -> Tensor:
+        """Draws round by round. Returns row and limit of every place ``(2, num_places)``."""
+        num_places = plan.seeds.shape[1]
+        pool.add(plan.seeds[0], plan.seeds[1], torch.zeros_like(plan.seeds[0]), plan.tables[:num_places])
+        pool.place[:num_places] = torch.arange(num_places, device=self.graph.device)
+        drawn, frontier = [plan.seeds], plan.frontier
         positions = plan.positions.split([len(tables) for tables in self._tables])
         for position, following in zip(positions, self._on_device, strict=True):
             # 1. The neighbours of the rows drawn last enter the budgets (Algorithm 2).
-            self._reach_children(frontier, rows[-1], limits[-1], plan.visible, pool)
-            self._reach_parents(frontier, rows[-1], limits[-1], plan.visible, pool)
+            pool.add(*self._neighbors(frontier, drawn[-1], plan.visible))
             # 2. Every table draws from its budget in proportion to the squares (Algorithm 1).
-            row, limit = pool.draw(position, num_places, len(plan.bounds), self._generator)
-            rows.append(row)
-            limits.append(limit)
-            frontier, num_places = following, num_places + len(row)
-        return torch.cat(rows), torch.cat(limits)
+            drawn.append(pool.draw(position, num_places, len(plan.bounds), self._generator))
+            frontier, num_places = following, num_places + len(position)
+        return torch.cat(drawn, dim=1)
 
-    def _reach_children(self, frontier: Frontier, rows: Tensor, limits: Tensor, visible: Tensor, pool: Pool) -> None:
-        """Adds 1 / visible degree to the budgets of evenly spaced child rows from a random start."""
-        graph, key = self.graph, frontier.child_key
-        row, limit, table = rows[frontier.child_place], limits[frontier.child_place], graph.key_child[key]
-        begin, degree = graph.children(row, key, visible[limit, table])
-        count = degree.clamp(max=self.max_children)
-        start = torch.randint(LAST, degree.shape, generator=self._generator, device=graph.device) % degree.clamp(min=1)
+    def _neighbors(self, frontier: Frontier, drawn: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns row, limit, weight (1 / visible degree) and table of all visible neighbours ``(num_neighbors,)``.
+
+        Of many child rows they are evenly spaced ones from a random start.
+        """
+        graph = self.graph
+        # Child rows
+        rows, limits = drawn[:, frontier.child_place]
+        family, begin, degree = graph.families(frontier, rows, visible[limits, frontier.child_table])
+        some = degree.clamp(min=1)
+        start = torch.randint(LAST, some.shape, generator=self._generator, device=graph.device) % some
         step = torch.arange(self.max_children, device=graph.device)
-        at = begin[:, None] + (start[:, None] + step * degree[:, None]) // count.clamp(min=1)[:, None]
-        there = step < count[:, None]  # (num_pairs, max_children)
-        child = graph.child[torch.where(there, at, 0)] % graph.stride + graph.offset[table][:, None]
-        weight = torch.where(there, WEIGHT_OF_ONE // degree.clamp(min=1)[:, None], 0)
-        pool.add(torch.where(there, child, graph.num_rows), weight, limit[:, None], table[:, None])
+        count = some.clamp(max=self.max_children)
+        at = begin[:, None] + (start[:, None] + step * degree[:, None]) // count[:, None]
+        there = step < degree[:, None]  # (num_pairs, max_children)
+        child = graph.child[torch.where(there, at, 0)] + (frontier.child_first - family)[:, None]
+        weight = (WEIGHT_OF_ONE // some)[:, None].expand_as(child)
+        # Parents
+        rows, parent_limits = drawn[:, frontier.parent_place]
+        parent = graph.parents(frontier, rows)
+        known = (parent >= 0) & (parent < visible[parent_limits, frontier.parent_table])
+        return (
+            torch.cat([torch.where(there, child, graph.num_rows).view(-1), torch.where(known, parent + frontier.parent_first, graph.num_rows)]),
+            torch.cat([limits[:, None].expand_as(child).reshape(-1), parent_limits]),
+            torch.cat([(there * weight).view(-1), known * WEIGHT_OF_ONE]),
+            torch.cat([frontier.child_table[:, None].expand_as(child).reshape(-1), frontier.parent_table]),
+        )
 
-    def _reach_parents(self, frontier: Frontier, rows: Tensor, limits: Tensor, visible: Tensor, pool: Pool) -> None:
-        """Adds 1 to the budgets of the visible parents."""
-        graph, key = self.graph, frontier.parent_key
-        limit, table = limits[frontier.parent_place], graph.key_parent[key]
-        parent = graph.parents(rows[frontier.parent_place], key)
-        there = parent < graph.offset[table] + visible[limit, table]
-        pool.add(torch.where(there, parent, graph.num_rows), there * WEIGHT_OF_ONE, limit, table)
-
-    def _induced_links(self, plan: Plan, rows: Tensor, limits: Tensor, pool: Pool) -> Links:
+    def _induced_links(self, plan: Plan, drawn: Tensor, pool: Pool) -> Links:
         """Finds all links among the rows drawn, from the child rows alone: each names its parents."""
-        sizes = [len(plan.rows), *(len(tables) for tables in self._tables)]
-        begins = np.cumsum([0, *sizes]).tolist()
+        graph, (rows, limits) = self.graph, drawn
+        begins = np.cumsum([0, plan.seeds.shape[1], *(len(tables) for tables in self._tables)]).tolist()
         frontiers = [plan.frontier, *self._on_device]
         child = torch.cat([f.parent_place + begin for f, begin in zip(frontiers, begins, strict=False)])
-        key = torch.cat([f.parent_key for f in frontiers])
-        parent = pool.places(self.graph.parents(rows[child], key))
-        linked = parent >= 0
+        along = Frontier(*(torch.cat(parts) for parts in zip(*frontiers, strict=True)))
+        parent = graph.parents(along, rows[child])
+        parent = pool.places(torch.where(parent >= 0, parent + along.parent_first, graph.num_rows))
+        linked = (parent >= 0) & (rows[child] < graph.num_rows)
         # Key after key, and parent after parent the child rows that were drawn, the latest first.
-        family = torch.where(linked, key * len(rows) + parent, len(self.graph.key_child) * len(rows))
-        order = torch.argsort(family * (self.graph.num_rows + 1) + self.graph.num_rows - rows[child])
-        family, child, parent, linked = family[order], child[order], parent[order], linked[order]
-        up = linked & (limits[child] <= limits[parent])
-        down = linked & (limits[parent] <= limits[child])
-        newer = up.cumsum(0) - up.long()
-        begins_family = torch.cat([linked[:1], family[1:] != family[:-1]])
-        rank = newer - torch.where(begins_family, newer, 0).cummax(0).values
-        return Links(key[order], child, parent, rank, up, down)
+        family = torch.where(linked, along.parent_key * len(rows) + parent, LAST // (2 * graph.num_rows + 2))
+        order = torch.argsort(family * (graph.num_rows + 1) - rows[child])
+        family, child, parent, linked = torch.stack([family, child, parent, linked])[:, order]
+        ...
 
-    def _output(
-        self, plan: Plan, rows: Tensor, limits: Tensor, links: Links, inputs: NodeSamplerInput
-    ) -> HeteroSamplerOutput:
-        """Leaves out the places that stayed empty, and splits what is there by table and edge type."""
-        graph, schema = self.graph, self.index.graph.schema
+    def _output(self, plan: Plan, drawn: Tensor, links: Links, inputs: NodeSamplerInput) -> HeteroSamplerOutput:
+        """Leaves out what turned out not to be there, and splits the rest by table and edge type."""
+        graph, tables, keys = self.graph, self.index.node_types, self.index.graph.schema.foreign_keys
+        rows, limits = drawn
         there = rows[plan.by_table] < graph.num_rows
-        before = torch.cat([there.new_zeros(1, dtype=torch.int64), there.cumsum(0)])
+        before = torch.cat([plan.bounds[:1], there.cumsum(0)])
         begin = before[plan.bounds]
         position = torch.empty_like(rows)
         position[plan.by_table] = before[:-1] - begin[plan.tables[plan.by_table]]
-        num_edges = torch.zeros((2, len(graph.key_child)), dtype=torch.int64, device=graph.device)
-        num_edges.index_add_(1, links.key, torch.stack([links.up, links.down]).long())
-        counts = torch.cat([begin.diff(), num_edges.view(-1)]).tolist()  # here the host waits for the device
-        num_nodes, num_up, num_down = _split(counts, [len(schema.tables), *num_edges.shape[1:] * 2])
-        kept = plan.by_table[_front(there, sum(num_nodes))]
-        ages = graph.age(rows[kept], plan.times[limits[kept]])
-        locals_ = rows[kept] - graph.offset[plan.tables[kept]]
-        ...
+        sizes = torch.cat([begin.diff(), links.count(len(keys))]).tolist()  # here the host waits for the device
+        num_nodes, num_edges = sizes[: len(tables)], sizes[len(tables) :]
+        place = plan.by_table[_front(there, sum(num_nodes))]
+        node = (rows[place] - graph.offset[plan.tables[place]]).split(num_nodes)
+        node_age = graph.age(rows[place], plan.times[limits[place]]).split(num_nodes)
+        source, target, rank = links.directed(sum(num_edges[: len(keys)]), sum(num_edges[len(keys) :]))
+        edge_age = graph.age(rows[source], plan.times[limits[target]]).split(num_edges)
+        edge_types = [*(key.edge_type for key in keys), *(key.reverse_edge_type for key in keys)]
+        times = SampledTimes(
+            age=_named(tables, node_age),
+            edge_rank=_named(edge_types, rank.split(num_edges)),
+            edge_age=_named(edge_types, edge_age),
+        )
+        return HeteroSamplerOutput(
+            node=_named(tables, node),
+            row=_named(edge_types, position[source].split(num_edges)),
+            col=_named(edge_types, position[target].split(num_edges)),
+            edge=None,
+            metadata=(inputs.input_id, inputs.time, times),
+        )
+
+
+class Plan(NamedTuple):
+    """What is known of a batch before it is drawn. Every row has a *place*: first the seeds, then round by round.
+
+    Args:
+        rows: The seeds, numbered over all tables ``(num_seeds,)``.
+        limits: Which time limit each seed has, counted from the earliest ``(num_seeds,)``.
+        times: The limits in UNIX seconds ``(num_limits,)``.
+        visible: Leading rows of each table within each limit ``(num_limits, num_tables)``.
+        tables: The table of each place ``(num_places,)``.
+        by_table: The places sorted by table ``(num_places,)``.
+        bounds: Where each table begins in ``by_table`` ``(num_tables + 1,)``.
+        positions: For each place after the seeds, where its row will stand among the candidates of its round, once
+            they are sorted by table and arrival; −1 if there cannot be as many ``(num_places - num_seeds,)``.
+        frontier: The seeds to go on from, in four tensors.
+    """
+
+    rows: Tensor
+    limits: Tensor
+    times: Tensor
+    visible: Tensor
+    tables: Tensor
+    by_table: Tensor
+    bounds: Tensor
+    positions: Tensor
+    frontier: Frontier
+
+
+class Links(NamedTuple):
+    """Pairs of a child row and its parent, sorted by foreign key ``(num_pairs,)`` each.
+
+    Args:
+        key: The foreign key.
+        child: The place of the child row.
+        parent: The place of the parent, −1 if it was not drawn.
+        rank: The recency rank of the child among the child rows drawn whose edge this way is kept.
+        up: Whether the edge from child to parent is kept.
+        down: Whether the edge from parent to child is kept.
+    """
+
+    key: Tensor
+    child: Tensor
+    parent: Tensor
+    rank: Tensor
+    up: Tensor
+    down: Tensor
+
+    def count(self, num_keys: int) -> Tensor:
+        """Returns the number of edges up of each foreign key, and then those down ``(2 * num_keys,)``."""
+        result = self.key.new_zeros(2 * num_keys)
+        result.index_add_(0, self.key, self.up.long())
+        return result.index_add_(0, self.key + num_keys, self.down.long())
+
+    def directed(self, num_up: int, num_down: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns source, target and rank of all edges up and then all down ``(num_up + num_down,)``."""
+        up, down = _front(self.up, num_up), _front(self.down, num_down)
+        source = torch.cat([self.child[up], self.parent[down]])
+        target = torch.cat([self.parent[up], self.child[down]])
+        return source, target, torch.cat([self.rank[up], torch.zeros_like(down)])
+
+
+class Pool:
+    """The candidates of a batch: every entry is a way of reaching a row, and the row's first entry stands for it.
+
+    Args:
+        first: The first entry of every row, all ``LAST`` between batches ``(num_rows + 1,)``.
+        capacity: For how many entries there is room. One more takes what is to be thrown away.
+        num_rows: The number of no row.
+    """
+
+    def __init__(self, first: Tensor, capacity: int, num_rows: int) -> None:
+        self.first = first
+        self.nothing = num_rows
+        self.size = 0
+        self.row = first.new_full((capacity + 1,), num_rows)
+        self.table = first.new_zeros(capacity + 1)
+        self.weight = first.new_zeros(capacity + 1)
+        self.limit = first.new_full((capacity + 1,), LAST)
+        self.place = first.new_full((capacity + 1,), -1)
+
+    def add(self, rows: Tensor, weights: Tensor, limits: Tensor, tables: Tensor) -> None:
+        """Adds to the budgets; shapes are broadcast to that of the rows, ``num_rows`` is no row."""
+        size, number = self.size, rows.numel()
+        entries = torch.arange(size, size + number, device=rows.device)
+        self.size += number
+        added = slice(size, self.size)
+        self.row[added] = rows.reshape(-1)
+        self.table[added] = tables.expand_as(rows).reshape(-1)
+        self.first.scatter_reduce_(0, self.row[added], entries, "amin")
+        entry = self.first[self.row[added]]
+        self.weight.index_add_(0, entry, weights.expand_as(rows).reshape(-1))
+        self.limit.scatter_reduce_(0, entry, limits.expand_as(rows).reshape(-1), "amin")
+
+    def draw(
+        self, position: Tensor, num_places: int, num_tables: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draws without replacement in proportion to the squared budgets, in every table at once.
+
+        It is a race: each candidate arrives after an exponential time whose rate is its squared budget. Those that
+        arrive first are distributed as if drawn one after the other.
+
+        Args:
+            position: Where each row to draw stands among all entries, sorted by table and arrival; −1 for none.
+            num_places: The place of the first row to draw.
+            num_tables: The number of tables.
+            generator: The source of randomness.
+
+        Returns:
+            Rows and their limits ``(num_drawn,)``; ``num_rows`` where a table had too few candidates.
+        """
+        time = torch.empty(self.size, dtype=torch.float64, device=position.device).exponential_(generator=generator)
+        weight = torch.where(self.place[: self.size] < 0, self.weight[: self.size], 0).double()
+        arrival = time / weight.square()  # never, where there is no weight: drawn already, or not the first entry
+        # Positive floats are in the order of their bits, of which the last few make room for the table.
+        room = num_tables.bit_length()
+        order = torch.argsort((self.table[: self.size] << (63 - room)) | (arrival.view(torch.int64) >> room))
+        entry = order[position.clamp(min=0)]
+        there = (position >= 0) & arrival[entry].isfinite()
+        places = torch.arange(num_places, num_places + len(position), device=position.device)
+        self.place[torch.where(there, entry, len(self.place) - 1)] = torch.where(there, places, -1)
+        return torch.where(there, self.row[entry], self.nothing), torch.where(there, self.limit[entry], 0)
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Returns the place of each row, −1 if it was not drawn."""
+        return self.place[self.first[rows].clamp(max=len(self.place) - 1)]
+
+    def forget(self) -> None:
+        """Leaves everything as it was before the batch."""
+        self.first[self.row] = LAST
+
+
+def _first_positions(tables: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Returns where the first rows of each table stand among candidates sorted by table.
+
+    Args:
+        tables: The table of each row to draw, in order of the tables ``(num_drawn,)``.
+        sizes: The number of entries of each table ``(num_tables,)``.
+
+    Returns:
+        Positions ``(num_drawn,)``, −1 where a table has fewer entries than rows to draw.
+    """
+    rank = np.arange(len(tables)) - np.searchsorted(tables, tables)
+    begin = np.cumsum(sizes) - sizes
+    return np.where(rank < sizes[tables], begin[tables] + rank, -1)
+
+
+def _front(chosen: Tensor, count: int) -> Tensor:
+    """Returns where the chosen entries are, of which the host knows the number ``(count,)``."""
+    return torch.argsort((~chosen).byte(), stable=True)[:count]
+
+
+def _named(names: list, parts: tuple[Tensor, ...]) -> dict:
+    return dict(zip(names, parts, strict=True))
+
+
+class DeviceLoader:
+    """Makes the batches of :class:`RelationalLoader` on the device of a :class:`DeviceHGSampler`.
+
+    It takes no workers, and there is no other copy of a batch than the one on the device.
+
+    Args:
+        sampler: The sampler.
+        input_nodes: Table and row numbers of the seeds; the table is ``ANY_TABLE`` if rows are numbered over all tables.
+        input_time: Time limit of each seed in UNIX seconds ``(num_seeds,)``.
+        batch_sampler: Yields the seeds of each batch, such as :class:`SeedSampler`.
+        input_id: A number for each seed that the batch's randomness is derived from; its place by default.
+        transform: Applied to each batch, on the device.
+    """
+
+    def __init__(
+        self,
+        sampler: DeviceHGSampler,
+        input_nodes: tuple[str, Tensor],
+        input_time: Tensor,
+        batch_sampler: Sampler[list[int]],
+        input_id: Tensor | None = None,
+        transform: Callable[[HeteroData], HeteroData] | None = None,
+    ) -> None:
+        self.node_sampler = sampler
+        self.input_data = NodeSamplerInput(
+            input_id=input_id, node=input_nodes[1], time=input_time, input_type=input_nodes[0]
+        )
+        self.batch_sampler = batch_sampler
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.batch_sampler)
+
+    def __iter__(self) -> Iterator[HeteroData]:
+        for seeds in self.batch_sampler:
+            yield self(torch.tensor(seeds))
+
+    def __call__(self, seeds: Tensor) -> HeteroData:
+        """Makes the batch of some seeds, given by their places among all."""
+        sampler, table = self.node_sampler, self.input_data.input_type
+        out = sampler.sample_from_nodes(self.input_data[seeds])
+        data = join_batch(sampler.graph.graph, out, table, sampler.seed)
+        if table != ANY_TABLE:
+            for name in ("input_id", "seed_time"):
+                data[table][name] = data[table][name].to(sampler.graph.device)
+        return data if self.transform is None else self.transform(data)

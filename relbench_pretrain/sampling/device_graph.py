@@ -1,4 +1,4 @@
-"""The graph on a device, and the questions that a sampler of tensors asks it."""
+"""The graph on a device, and how rows that are not known yet will be looked up in it."""
 
 from __future__ import annotations
 
@@ -11,30 +11,28 @@ import torch
 from torch import Tensor
 
 from relbench_pretrain.relational.graph import RelationalGraph
+from relbench_pretrain.relational.time import ALWAYS
 from relbench_pretrain.sampling.csc import FlatGraph, GraphIndex
+from relbench_pretrain.sampling.output import NO_AGE
 
 
 @dataclass(frozen=True)
 class DeviceGraph:
     """A graph whose index and features are tensors on one device.
 
-    Rows are numbered over all tables; the number ``num_rows`` stands for no row. No method waits for the device.
+    Rows are numbered over all tables; ``num_rows`` stands for no row. Every parent row has a *family* of child rows
+    per foreign key that refers to it; families are numbered foreign key by foreign key, parent by parent.
 
     Args:
         graph: The graph with features, times and parents on the device.
         num_rows: The number of rows of all tables.
         offset: Where each table begins among all rows ``(num_tables + 1,)``.
-        time: UNIX seconds of all rows, and one more ``(num_rows + 1,)``.
-        parent: Row number of each parent within its table, −1 for none; row by row, key by key; the last is −1.
-        parent_base: Where each table begins in ``parent`` ``(num_tables,)``.
-        first_key: The number of each table's first foreign key ``(num_tables + 1,)``.
-        key_child: The child table of each foreign key ``(num_keys,)``.
-        key_parent: The parent table of each foreign key ``(num_keys,)``.
-        family_base: Every parent row has one family per foreign key that refers to it; where those of each foreign
-            key begin among all ``(num_keys,)``.
-        child: All families one after the other, child rows in row order, as ``family * stride + row``; being sorted
-            as a whole, it is searched in one step ``(num_edges + 1,)``.
+        time: UNIX seconds of all rows ``(num_rows,)``.
+        parent: Row number of each parent within its table, −1 for none; row by row, key by key; one more −1 at the end.
+        child: The child rows of all families, in row order, as ``family * stride + row``: so they are sorted as a
+            whole and are searched in one step. One more at the end ``(num_edges + 1,)``.
         stride: More than any table has rows.
+        keys: The lookup constants of all foreign keys, on the host.
         max_degree: The size of the largest family.
     """
 
@@ -43,41 +41,38 @@ class DeviceGraph:
     offset: Tensor
     time: Tensor
     parent: Tensor
-    parent_base: Tensor
-    first_key: Tensor
-    key_child: Tensor
-    key_parent: Tensor
-    family_base: Tensor
     child: Tensor
     stride: int
+    keys: KeyConstants
     max_degree: int
 
     @classmethod
     def from_index(cls, index: GraphIndex, device: torch.device) -> DeviceGraph:
         """Copies a graph to a device."""
-        flat, graph = index.flat, index.graph
+        flat, graph, tables = index.flat, index.graph, index.node_types
+        keys = KeyConstants.of_graph(flat)
         stride = int(np.diff(flat.offset).max(initial=0)) + 1
-        family_base, child, max_degree = _families(flat, stride)
-        tensors = {name: torch.from_numpy(value).to(device) for name, value in flat._asdict().items() if name in _SHARED}
-        time = torch.cat([torch.from_numpy(flat.time), torch.zeros(1, dtype=torch.int64)]).to(device)
+        degree = _degrees(flat)
+        child = np.repeat(np.arange(len(degree)) * stride, degree) + flat.child_row
+        time = torch.from_numpy(flat.time).to(device)
         parent = torch.cat([torch.from_numpy(flat.parent), torch.full((1,), -1)]).to(device)
         moved = replace(
             graph,
-            frames={table: frame.to(device) for table, frame in graph.frames.items()},
-            time=_views(time, {table: graph.time[table] for table in index.node_types}),
-            parent=_views(parent, {table: graph.parent[table] for table in index.node_types}),
-            duplicate={table: numbers.to(device) for table, numbers in graph.duplicate.items()},
+            frames={table: graph.frames[table].to(device) for table in tables},
+            time=_views(time, {table: graph.time[table] for table in tables}),
+            parent=_views(parent, {table: graph.parent[table] for table in tables}),
+            duplicate={table: graph.duplicate[table].to(device) for table in tables},
         )
         return cls(
             graph=moved,
-            num_rows=len(flat.time),
+            num_rows=len(time),
+            offset=torch.from_numpy(flat.offset).to(device),
             time=time,
             parent=parent,
-            family_base=torch.from_numpy(family_base).to(device),
-            child=torch.from_numpy(child).to(device),
+            child=torch.from_numpy(np.append(child, np.iinfo(np.int64).max)).to(device),
             stride=stride,
-            max_degree=max_degree,
-            **tensors,
+            keys=keys,
+            max_degree=int(degree.max(initial=0)),
         )
 
     @property
@@ -85,53 +80,103 @@ class DeviceGraph:
         """The device that the tensors are on."""
         return self.child.device
 
-    def parents(self, rows: Tensor, keys: Tensor) -> Tensor:
-        """Returns the parent of each row under a foreign key, ``num_rows`` for none ``(num_pairs,)``."""
-        table = self.key_child[keys]
-        width = self.first_key[table + 1] - self.first_key[table]
-        place = self.parent_base[table] + (rows - self.offset[table]) * width + keys - self.first_key[table]
-        parent = self.parent[torch.where(rows < self.num_rows, place, len(self.parent) - 1)]
-        return torch.where(parent >= 0, self.offset[self.key_parent[keys]] + parent, self.num_rows)
+    def parents(self, frontier: Frontier, rows: Tensor) -> Tensor:
+        """Returns each parent's row number within its table, −1 for none; anything where the row itself is none.
 
-    def children(self, rows: Tensor, keys: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        Args:
+            frontier: What to look up, on the device.
+            rows: The rows of the pairs ``(num_parent_pairs,)``.
+        """
+        place = rows * frontier.parent_width + frontier.parent_shift
+        return self.parent[place.clamp(max=len(self.parent) - 1)]
+
+    def families(self, frontier: Frontier, rows: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Finds the visible child rows of each row under a foreign key.
 
         Args:
-            rows: Rows ``(num_pairs,)``.
-            keys: Foreign keys ``(num_pairs,)``.
-            visible: How many leading rows of the child table are visible ``(num_pairs,)``.
+            frontier: What to look up, on the device.
+            rows: The rows of the pairs ``(num_child_pairs,)``.
+            visible: How many leading rows of the child table are visible, 0 where the row is none ``(num_child_pairs,)``.
 
         Returns:
-            Where they begin in ``child`` and how many they are ``(num_pairs,)``.
+            What to take from ``child`` to have row numbers, where in ``child`` they begin, and how many there are.
         """
-        family = (self.family_base[keys] + rows - self.offset[self.key_parent[keys]]) * self.stride
+        family = (rows + frontier.child_shift) * self.stride
         bounds = torch.searchsorted(self.child, torch.stack([family, family + visible]))
-        return bounds[0], torch.where(rows < self.num_rows, bounds[1] - bounds[0], 0)
+        return family, bounds[0], bounds[1] - bounds[0]
+
+    def age(self, rows: Tensor, times: Tensor) -> Tensor:
+        """Returns the seconds from each row's time to the given ones, −1 for a row without a time ``(num_rows,)``."""
+        time = self.time[rows]
+        return torch.where(time == ALWAYS, NO_AGE, (times - time).float())
 
 
-_SHARED = ("offset", "parent_base", "first_key", "key_child", "key_parent")
+class KeyConstants(NamedTuple):
+    """How to find parents and families from row numbers, for every foreign key ``(num_keys,)`` each.
+
+    Args:
+        width: The number of foreign keys of the child table.
+        shift: The parent of row ``r`` is at ``width * r + shift`` in ``parent``.
+        family: The family of row ``r`` is ``r + family``.
+    """
+
+    width: np.ndarray
+    shift: np.ndarray
+    family: np.ndarray
+
+    @classmethod
+    def of_graph(cls, flat: FlatGraph) -> KeyConstants:
+        """Works them out."""
+        child, parent = flat.key_child, flat.key_parent
+        width = np.diff(flat.first_key)[child]
+        column = np.arange(len(child)) - flat.first_key[child]
+        num_families = np.diff(flat.offset)[parent]
+        begin = np.cumsum(num_families) - num_families
+        return cls(width, flat.parent_base[child] - flat.offset[child] * width + column, begin - flat.offset[parent])
 
 
-def _families(flat: FlatGraph, stride: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Returns where the families of each foreign key begin, all child rows, and the size of the largest family."""
-    num_parents = np.diff(flat.offset)[flat.key_parent]
-    bounds = np.concatenate([[0], np.cumsum(num_parents)]).astype(np.int64)
-    degrees = [
-        np.diff(flat.child_offset[base : base + n + 1])
-        for base, n in zip(flat.child_offset_base, num_parents, strict=True)
-    ]
-    degree = np.concatenate([np.empty(0, dtype=np.int64), *degrees])
-    child = np.repeat(np.arange(bounds[-1]) * stride, degree) + flat.child_row
-    return bounds[:-1], np.append(child, np.iinfo(np.int64).max), int(degree.max(initial=0))
+class Frontier(NamedTuple):
+    """Rows to go on from, of which only the tables are known yet, paired with all foreign keys to go along.
 
+    Args:
+        child_place: Which of the rows each pair is about ``(num_child_pairs,)``.
+        child_table: The table of its child rows.
+        child_first: Where this table begins among all rows.
+        child_shift: :attr:`KeyConstants.family`.
+        parent_place: Which of the rows each pair is about ``(num_parent_pairs,)``.
+        parent_key: The foreign key.
+        parent_table: The table of its parent.
+        parent_first: Where this table begins among all rows.
+        parent_width: :attr:`KeyConstants.width`.
+        parent_shift: :attr:`KeyConstants.shift`.
+    """
 
-def _views(flat: Tensor, parts: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Cuts a flat tensor into parts of the given shapes."""
-    views, start = {}, 0
-    for name, part in parts.items():
-        views[name] = flat[start : start + part.numel()].view(part.shape)
-        start += part.numel()
-    return views
+    child_place: np.ndarray | Tensor
+    child_table: np.ndarray | Tensor
+    child_first: np.ndarray | Tensor
+    child_shift: np.ndarray | Tensor
+    parent_place: np.ndarray | Tensor
+    parent_key: np.ndarray | Tensor
+    parent_table: np.ndarray | Tensor
+    parent_first: np.ndarray | Tensor
+    parent_width: np.ndarray | Tensor
+    parent_shift: np.ndarray | Tensor
+
+    @classmethod
+    def of_tables(cls, tables: np.ndarray, flat: FlatGraph, keys: KeyConstants) -> Frontier:
+        """Pairs rows with the foreign keys of their tables ``(num_rows,)``, on the host."""
+        child_place, down = _pairs(tables, flat.referring_offset, flat.referring_key)
+        parent_place, up = _pairs(tables, flat.first_key, np.arange(len(flat.key_child)))
+        child, parent = flat.key_child[down], flat.key_parent[up]
+        return cls(
+            *(child_place, child, flat.offset[child], keys.family[down]),
+            *(parent_place, up, parent, flat.offset[parent], keys.width[up], keys.shift[up]),
+        )
+
+    def num_reached(self, num_tables: int, max_children: int) -> np.ndarray:
+        """Returns for how many reached rows of each table there must be room ``(num_tables,)``."""
+        children = np.bincount(self.child_table, minlength=num_tables)
+        return max_children * children + np.bincount(self.parent_table, minlength=num_tables)
 
 
 def upload(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
@@ -141,37 +186,25 @@ def upload(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
     return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
 
 
-class Frontier(NamedTuple):
-    """Rows to go on from, of which only the tables are known yet, paired with all foreign keys to go along.
-
-    Args:
-        child_place: Which of the rows each pair is about ``(num_child_pairs,)``.
-        child_key: The foreign key along which it may have child rows ``(num_child_pairs,)``.
-        parent_place: The same for parents ``(num_parent_pairs,)``.
-        parent_key: The foreign key along which it may have a parent ``(num_parent_pairs,)``.
-    """
-
-    child_place: np.ndarray
-    child_key: np.ndarray
-    parent_place: np.ndarray
-    parent_key: np.ndarray
-
-    @classmethod
-    def of_tables(cls, tables: np.ndarray, flat: FlatGraph) -> Frontier:
-        """Pairs rows with their foreign keys, given the table of each row ``(num_rows,)``."""
-        own = np.arange(len(flat.key_child))
-        return cls(*_pairs(tables, flat.referring_offset, flat.referring_key), *_pairs(tables, flat.first_key, own))
-
-    def num_reached(self, flat: FlatGraph, max_children: int) -> np.ndarray:
-        """Returns for how many reached rows of each table there must be room ``(num_tables,)``."""
-        num_tables = len(flat.parent_base)
-        children = np.bincount(flat.key_child[self.child_key], minlength=num_tables)
-        return max_children * children + np.bincount(flat.key_parent[self.parent_key], minlength=num_tables)
-
-
 def _pairs(tables: np.ndarray, offset: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs each row with the foreign keys of its table, which begin at ``offset`` in ``keys``."""
     count = offset[tables + 1] - offset[tables]
     place = np.repeat(np.arange(len(tables)), count)
     within = np.arange(len(place)) - np.repeat(np.cumsum(count) - count, count)
     return place, keys[offset[tables][place] + within]
+
+
+def _degrees(flat: FlatGraph) -> np.ndarray:
+    """Returns the number of child rows of every family ``(num_families,)``."""
+    num_parents = np.diff(flat.offset)[flat.key_parent]
+    spans = zip(flat.child_offset_base, num_parents, strict=True)
+    return np.concatenate([np.empty(0, np.int64), *(np.diff(flat.child_offset[b : b + n + 1]) for b, n in spans)])
+
+
+def _views(flat: Tensor, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Cuts a flat tensor into parts of the given shapes."""
+    views, start = {}, 0
+    for name, part in parts.items():
+        views[name] = flat[start : start + part.numel()].view(part.shape)
+        start += part.numel()
+    return views

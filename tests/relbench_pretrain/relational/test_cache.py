@@ -119,7 +119,7 @@ class TestReading:
         start = time.perf_counter()
         graph = load_graph(dataset, cache_dir=cache)
         assert time.perf_counter() - start < build_time / 10
-        assert resident() - before < 20e6 < values.nbytes / 4
+        assert resident() - before < 10e6 < values.nbytes / 4
         (feature,) = graph.frames["t"].feat_dict.values()
         np.testing.assert_array_equal(feature[-1], values[-1])
 

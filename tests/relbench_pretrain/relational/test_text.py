@@ -143,7 +143,7 @@ def minilm_folder() -> Path:
 class TestSentenceTransformerEmbedder:
     @pytest.mark.slow
     def test_loads_a_folder(self, monkeypatch):
-        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read when it is imported
         embedder = SentenceTransformerEmbedder(str(minilm_folder()), device="cpu")
         vectors = embed(embedder, ["a chair", "a seat to sit on", None, "the stock market fell"])
         assert vectors.shape == (4, 384)
@@ -154,7 +154,7 @@ class TestSentenceTransformerEmbedder:
     @pytest.mark.slow
     def test_model_that_cannot_be_loaded(self, tmp_path, monkeypatch):
         pytest.importorskip("sentence_transformers")
-        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read when it is imported
         (tmp_path / "config.json").write_text("{}")
         for model in (str(tmp_path), "nobody/no-such-model"):
             with pytest.raises(RuntimeError, match=f"cannot load the text model '{model}': give the folder"):
