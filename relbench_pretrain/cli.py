@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -106,6 +108,13 @@ def _experiment(name: str) -> str:
     return name
 
 
+def _leave_out_noise() -> None:
+    """Keeps what users can do nothing about off the terminal: advertisements, and warnings of libraries to themselves."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip: " not in record.getMessage())
+    for message in (".*isinstance.treespec, LeafSpec.*", ".*does not have many workers.*", ".*torch.jit.*deprecated.*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Runs one command.
 
@@ -113,6 +122,7 @@ def main(args: Sequence[str] | None = None) -> None:
         args: The arguments, those of the process by default.
     """
     args = list(sys.argv[1:] if args is None else args)
+    _leave_out_noise()
     try:
         if args and args[0] in COMMANDS:
             auto_cli(COMMANDS[args[0]], args=args[1:], as_positional=True, prog=f"relbench-pretrain {args[0]}")

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,7 +32,7 @@ from torch_frame.nn import (
     TimestampEncoder,
 )
 
-from .sparse_matrix import SparseMatrix
+from relbench_pretrain.nn.sparse_matrix import SparseMatrix
 
 MAX_DEVIATION = 10.0
 """Standard deviations from the mean beyond which a number is cut, unless training rows went further."""
@@ -55,8 +56,8 @@ class AffineColumns:
     def project(self, feat: Tensor, weights: Sequence[Tensor]) -> list[Tensor]:
         """Returns ``(num_rows, out_channels)`` for each weight ``(out_channels, num_columns, channels)``."""
         features, maps = self.features(feat), self.maps()
-        out_channels = sum(weight.size(0) for weight in weights)
-        if not _folding_pays(features.size(0), *maps.shape[1:], out_channels):
+        _, num_features, channels = maps.shape
+        if not _folding_pays(len(features), num_features, channels, sum(len(weight) for weight in weights)):
             encoded = torch.einsum("rnf,nfc->rnc", features, maps).flatten(1)
             return [encoded @ weight.flatten(1).t() for weight in weights]
         features = features.flatten(1)  # (num_rows, num_columns * num_features)
@@ -118,7 +119,7 @@ class TextEncoder(LinearEmbeddingEncoder):
     def init_modules(self) -> None:
         """A column without any text in training has no known width, and then no weights."""
         dims = [max(stats[StatType.EMB_DIM], 0) for stats in self.stats_list]
-        self.stats_list = [{StatType.EMB_DIM: dim} for dim in dims]
+        self.stats_list: list[dict[StatType, Any]] = [{StatType.EMB_DIM: dim} for dim in dims]
         super().init_modules()
 
     def encode_forward(self, feat: MultiEmbeddingTensor, col_names: list[str] | None = None) -> Tensor:
@@ -128,7 +129,7 @@ class TextEncoder(LinearEmbeddingEncoder):
     def project(self, feat: MultiEmbeddingTensor, weights: Sequence[Tensor]) -> list[Tensor]:
         """Returns ``(num_rows, out_channels)`` for each weight ``(out_channels, num_columns, channels)``."""
         by_column = list(zip(*[weight.unbind(1) for weight in weights], strict=True))
-        out = [0.0] * len(weights)
+        out: list[Any] = [0.0] * len(weights)
         for c, values in enumerate(self._columns(feat)):
             distinct, inverse = _distinct(values)
             encoded = self._encode(c, distinct)
@@ -165,14 +166,15 @@ class CategoryEncoder(EmbeddingEncoder):
         tables = self.emb.weight[1:].split(self.num_categories)
         folded = [c for c, n in enumerate(self.num_categories) if n < len(feat)]
         plain = [c for c in range(len(tables)) if c not in folded]
-        out = [0.0] * len(weights)
+        out: list[Any] = [0.0] * len(weights)
         if folded:
             lookup = self._lookup(feat[:, folded], [self.num_categories[c] for c in folded])
             for i, weight in enumerate(weights):
                 out[i] = lookup @ torch.cat([tables[c] @ weight[:, c].t() for c in folded])
         if plain:
             encoded = self.emb(torch.where(feat < 0, 0, feat + self.offset + 1)[:, plain]).flatten(1)
-            out = [total + encoded @ weight[:, plain].flatten(1).t() for total, weight in zip(out, weights, strict=True)]
+            parts = [encoded @ weight[:, plain].flatten(1).t() for weight in weights]
+            out = [total + part for total, part in zip(out, parts, strict=True)]
         return out
 
     @staticmethod
@@ -193,7 +195,7 @@ class CategorySetEncoder(MultiCategoricalEmbeddingEncoder):
 
     def project(self, feat: MultiNestedTensor, weights: Sequence[Tensor]) -> list[Tensor]:
         """Returns ``(num_rows, out_channels)`` for each weight ``(out_channels, num_columns, channels)``."""
-        out = [0.0] * len(weights)
+        out: list[Any] = [0.0] * len(weights)
         for c, emb in enumerate(self.embs):
             mean = self._mean(feat, c)
             if emb.num_embeddings - 1 < feat.num_rows:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
-from ..relational.schema import EdgeType, GraphSchema
-from .grouped_layers import grouped_layer, grouped_linear
-from .messages import Edges, Messages, plan_messages
-from .subgraph import Subgraph
+from relbench_pretrain.nn.grouped_layers import grouped_layer, grouped_linear
+from relbench_pretrain.nn.messages import Edges, Messages, plan_messages
+from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.relational.schema import EdgeType, GraphSchema
 
 
 class GraphEncoder(nn.Module, ABC):

@@ -10,10 +10,11 @@ those of the modules that the functions are given; autograd casts gradients to t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 
 
 def grouped_layer(
@@ -71,11 +72,12 @@ class _GroupedLayer(torch.autograd.Function):
     ARGUMENTS = 7  # of each group: x, weight, bias, norm weight, norm bias, message, shortcut
 
     @staticmethod
-    def forward(ctx: FunctionCtx, eps: float, dropout: float, *flat: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, eps: float, dropout: float, *flat: Tensor | None) -> tuple[Tensor, ...]:
         groups = _chunks(flat, _GroupedLayer.ARGUMENTS)
         outs, saved = [], []
+        scale = 1.0
         for group in groups:
-            out, tensors, scale = _layer(*group, eps, dropout)
+            out, tensors, scale = _layer(group, eps, dropout)
             outs.append(out)
             saved += tensors
         ctx.save_for_backward(*saved)
@@ -84,20 +86,22 @@ class _GroupedLayer(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         needed = _chunks(ctx.needs_input_grad[2:], _GroupedLayer.ARGUMENTS)
         saved = _chunks(ctx.saved_tensors, len(ctx.saved_tensors) // len(grads))
         out: list[Tensor | None] = [None, None]
         for grad, tensors, need in zip(grads, saved, needed, strict=True):
-            out += _layer_gradients(grad, *tensors, ctx.scale, need)
+            out += _layer_gradients(grad, tensors, ctx.scale, need)
         return tuple(out)
 
 
-def _chunks(flat: Sequence, size: int) -> list[Sequence]:
+def _chunks(flat: Sequence[Any], size: int) -> list[Sequence[Any]]:
     return [flat[i : i + size] for i in range(0, len(flat), size)]
 
 
-def _layer(x, weight, bias, norm_weight, norm_bias, message, shortcut, eps, dropout):
+def _layer(group: Sequence[Any], eps: float, dropout: float) -> tuple[Tensor, tuple[Tensor | None, ...], float]:
+    """Returns the output of a group, what its gradient needs, and what the dropout multiplied by."""
+    x, weight, bias, norm_weight, norm_bias, message, shortcut = group
     hidden, scale = x, 1.0
     if weight is not None:
         weight = weight.to(x.dtype)
@@ -116,7 +120,9 @@ def _layer(x, weight, bias, norm_weight, norm_bias, message, shortcut, eps, drop
     return out if shortcut is None else out + shortcut, saved, scale
 
 
-def _layer_gradients(grad, x, weight, hidden, out, mean, rstd, norm_weight, norm_bias, scale, need):
+def _layer_gradients(grad: Tensor, saved: Sequence[Any], scale: float, need: Sequence[bool]) -> list[Tensor | None]:
+    """Returns the gradients of a group's arguments."""
+    x, weight, hidden, out, mean, rstd, norm_weight, norm_bias = saved
     # An element is positive if the ReLU let it through and the dropout kept it.
     inner = torch.ops.aten.threshold_backward(grad.to(out.dtype).contiguous(), out, 0)
     if scale != 1.0:
@@ -133,18 +139,18 @@ def _layer_gradients(grad, x, weight, hidden, out, mean, rstd, norm_weight, norm
 
 class _GroupedLinear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, sizes: list[int], *weights: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, sizes: list[int], *weights: Tensor) -> Tensor:
         ctx.sizes = sizes
-        weights = [weight.to(x.dtype) for weight in weights]
-        out = x.new_empty(x.size(0), weights[0].size(0))
-        for rows, weight, target in zip(x.split(sizes), weights, out.split(sizes), strict=True):
+        cast = [weight.to(x.dtype) for weight in weights]
+        out = x.new_empty(x.size(0), cast[0].size(0))
+        for rows, weight, target in zip(x.split(sizes), cast, out.split(sizes), strict=True):
             torch.mm(rows, weight.t(), out=target)
-        ctx.save_for_backward(x, *weights)
+        ctx.save_for_backward(x, *cast)
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *weights = ctx.saved_tensors
         grads = grad.contiguous().split(ctx.sizes)
         grad_weights = [g.t() @ rows for g, rows in zip(grads, x.split(ctx.sizes), strict=True)]

@@ -9,9 +9,9 @@ from itertools import accumulate
 import torch
 from torch import Tensor
 
-from ..relational.schema import EdgeType
-from .sparse_matrix import SparseMatrix
-from .subgraph import Subgraph
+from relbench_pretrain.nn.sparse_matrix import SparseMatrix
+from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.relational.schema import EdgeType
 
 
 @dataclass
@@ -72,7 +72,9 @@ class Edges:
         return Edges(source[self.source[keep]], target[self.target[keep]], self.kind[keep], self.from_parent)
 
 
-def plan_messages(edges: Edges, sizes: list[int], targets: list[int] | None, num_layers: int, mean: bool) -> list[Messages]:
+def plan_messages(
+    edges: Edges, sizes: list[int], targets: list[int] | None, num_layers: int, mean: bool
+) -> list[Messages]:
     """Plans the layers, each for no more rows than the layers after it need.
 
     Args:
@@ -103,7 +105,10 @@ def plan_messages(edges: Edges, sizes: list[int], targets: list[int] | None, num
     return plans[::-1]
 
 
-def _matrices(edges: Edges, num_inputs: int, num_outputs: int, mean: bool) -> tuple[SparseMatrix, SparseMatrix, list[int]]:
+def _matrices(
+    edges: Edges, num_inputs: int, num_outputs: int, mean: bool
+) -> tuple[SparseMatrix, SparseMatrix, list[int]]:
+    """Returns ``gather``, ``scatter`` and ``slots`` of :class:`Messages`."""
     span = max(num_inputs, num_outputs, 1)
     down = edges.from_parent[edges.kind]
     parent, child = torch.where(down, edges.source, edges.target), torch.where(down, edges.target, edges.source)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from ..relational.schema import EdgeType
+from relbench_pretrain.relational.schema import EdgeType
 
 
 @dataclass

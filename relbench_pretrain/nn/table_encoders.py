@@ -14,9 +14,9 @@ from torch_frame.data import MultiEmbeddingTensor, MultiNestedTensor
 from torch_frame.nn import FTTransformerConvs, ResNet, StypeWiseFeatureEncoder
 from torch_geometric.nn.module_dict import ModuleDict
 
-from ..relational.schema import GraphSchema, TableSchema
-from .attribute_encoders import ENCODERS
-from .grouped_layers import grouped_layer
+from relbench_pretrain.nn.attribute_encoders import ENCODERS
+from relbench_pretrain.nn.grouped_layers import grouped_layer
+from relbench_pretrain.relational.schema import GraphSchema, TableSchema
 
 Features = dict[stype, Any]
 """A TensorFrame's ``feat_dict``."""
@@ -180,7 +180,8 @@ class TransformerTableEncoder(TableEncoder):
 
 def _attribute_encoder(table: TableSchema, channels: int) -> StypeWiseFeatureEncoder:
     columns = table.columns_by_stype()
-    return StypeWiseFeatureEncoder(channels, table.column_stats(), columns, {kind: ENCODERS[kind]() for kind in columns})
+    encoders = {kind: ENCODERS[kind]() for kind in columns}
+    return StypeWiseFeatureEncoder(channels, table.column_stats(), columns, encoders)
 
 
 def _first_maps(model: ResNet, features: Features) -> list[Tensor]:
@@ -198,7 +199,7 @@ def _project(encoder: StypeWiseFeatureEncoder, features: Features, layers: list[
     """Applies linear layers to the flattened encodings, folded with the attribute encoders."""
     order = _ordered(features)
     counts = [len(encoder.col_names_dict[kind]) for kind in order]
-    out = [layer.bias for layer in layers]
+    out: list[Tensor] = [layer.bias for layer in layers]
     # (out_channels, columns * channels) -> one (out_channels, columns, channels) for each column type
     splits = [layer.weight.unflatten(1, (sum(counts), -1)).split(counts, dim=1) for layer in layers]
     for kind, *weights in zip(order, *splits, strict=True):

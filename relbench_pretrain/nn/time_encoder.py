@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import PositionalEncoding
 from torch_geometric.nn.module_dict import ModuleDict
 
-from ..relational.schema import GraphSchema
+from relbench_pretrain.relational.schema import GraphSchema
 
 SECONDS_PER_DAY = 60 * 60 * 24
 
@@ -67,8 +67,10 @@ class AgeFeatures(nn.Module):
         super().__init__()
         if num_frequencies < 1:
             raise ValueError(f"num_frequencies must be at least 1, got {num_frequencies}")
+        self.num_frequencies = num_frequencies
         self.num_features = 2 * num_frequencies + 1
         periods = torch.logspace(0.0, math.log10(30 * 365.25), num_frequencies)  # in days
+        self.frequency: Tensor
         self.register_buffer("frequency", 2 * torch.pi / periods, persistent=False)
 
     def forward(self, age: Tensor) -> Tensor:

@@ -65,6 +65,8 @@ class DeviceHGSampler(RowSampler):
         self._tables = [np.repeat(np.arange(places.shape[1]), row) for row in places]
         self._frontiers = [Frontier.of_tables(tables, index.flat, self.graph.keys) for tables in self._tables]
         self._on_device = [Frontier(*upload(frontier, self.graph.device)) for frontier in self._frontiers]
+        everything = Frontier.of_tables(np.concatenate(self._tables), index.flat, self.graph.keys)
+        self._all_rounds = Frontier(*upload(everything, self.graph.device))
         self._first = torch.full((self.graph.num_rows + 1,), LAST, device=self.graph.device)
         self._generator = torch.Generator(self.graph.device)
 
@@ -80,7 +82,7 @@ class DeviceHGSampler(RowSampler):
         ids = inputs.input_id if inputs.input_id is not None else inputs.node
         self._generator.manual_seed(int(batch_state(self.seed, ids.numpy())[0] >> np.uint64(1)))
         plan, capacity = self._plan(inputs)
-        pool = Pool(self._first, capacity, none=(self.graph.num_rows, len(plan.times)))
+        pool = Pool(self._first, capacity, no_row=self.graph.num_rows, no_limit=len(plan.times))
         try:
             drawn = self._draw(plan, pool)
             links = self._induced_links(plan, drawn, pool)
@@ -120,7 +122,7 @@ class DeviceHGSampler(RowSampler):
     def _draw(self, plan: Plan, pool: Pool) -> Tensor:
         """Draws round by round. Returns row and limit of every place ``(2, num_places)``."""
         num_places = plan.seeds.shape[1]
-        pool.add(plan.seeds[0], plan.seeds[1], torch.zeros_like(plan.seeds[0]), plan.tables[:num_places])
+        pool.add(*plan.seeds, torch.zeros_like(plan.seeds[0]), plan.tables[:num_places])
         pool.place[:num_places] = torch.arange(num_places, device=self.graph.device)
         drawn, frontier = [plan.seeds], plan.frontier
         positions = plan.positions.split([len(tables) for tables in self._tables])
@@ -135,46 +137,52 @@ class DeviceHGSampler(RowSampler):
     def _neighbors(self, frontier: Frontier, drawn: Tensor, visible: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Returns row, limit, weight (1 / visible degree) and table of all visible neighbours ``(num_neighbors,)``.
 
-        Of many child rows they are evenly spaced ones from a random start.
+        Of many child rows it takes evenly spaced ones from a random start. What is not there is ``num_rows``.
         """
         graph = self.graph
-        # Child rows
-        rows, limits = drawn[:, frontier.child_place]
-        family, begin, degree = graph.families(frontier, rows, visible[limits, frontier.child_table])
+        # Child rows (num_pairs, max_children)
+        rows, limit = drawn[:, frontier.child_place]
+        family, begin, degree = graph.families(frontier, rows, visible[limit, frontier.child_table])
         some = degree.clamp(min=1)
+        count = some.clamp(max=self.max_children)
         start = torch.randint(LAST, some.shape, generator=self._generator, device=graph.device) % some
         step = torch.arange(self.max_children, device=graph.device)
-        count = some.clamp(max=self.max_children)
-        at = begin[:, None] + (start[:, None] + step * degree[:, None]) // count[:, None]
-        there = step < degree[:, None]  # (num_pairs, max_children)
+        at = begin[:, None] + (start[:, None] + step * some[:, None]) // count[:, None]
+        there = step < degree[:, None]
         child = graph.child[torch.where(there, at, 0)] + (frontier.child_first - family)[:, None]
-        weight = (WEIGHT_OF_ONE // some)[:, None].expand_as(child)
-        # Parents
-        rows, parent_limits = drawn[:, frontier.parent_place]
+        child = torch.where(there, child, graph.num_rows)
+        child_weight = there * (WEIGHT_OF_ONE // some)[:, None]
+        # Parents (num_pairs,)
+        rows, parent_limit = drawn[:, frontier.parent_place]
         parent = graph.parents(frontier, rows)
-        known = (parent >= 0) & (parent < visible[parent_limits, frontier.parent_table])
+        there = (parent >= 0) & (parent < visible[parent_limit, frontier.parent_table])
+        parent = torch.where(there, frontier.parent_first + parent, graph.num_rows)
         return (
-            torch.cat([torch.where(there, child, graph.num_rows).view(-1), torch.where(known, parent + frontier.parent_first, graph.num_rows)]),
-            torch.cat([limits[:, None].expand_as(child).reshape(-1), parent_limits]),
-            torch.cat([(there * weight).view(-1), known * WEIGHT_OF_ONE]),
-            torch.cat([frontier.child_table[:, None].expand_as(child).reshape(-1), frontier.parent_table]),
+            torch.cat([child.view(-1), parent]),
+            torch.cat([limit.repeat_interleave(self.max_children), parent_limit]),
+            torch.cat([child_weight.view(-1), there * WEIGHT_OF_ONE]),
+            torch.cat([frontier.child_table.repeat_interleave(self.max_children), frontier.parent_table]),
         )
 
     def _induced_links(self, plan: Plan, drawn: Tensor, pool: Pool) -> Links:
         """Finds all links among the rows drawn, from the child rows alone: each names its parents."""
-        graph, (rows, limits) = self.graph, drawn
-        begins = np.cumsum([0, plan.seeds.shape[1], *(len(tables) for tables in self._tables)]).tolist()
-        frontiers = [plan.frontier, *self._on_device]
-        child = torch.cat([f.parent_place + begin for f, begin in zip(frontiers, begins, strict=False)])
-        along = Frontier(*(torch.cat(parts) for parts in zip(*frontiers, strict=True)))
-        parent = graph.parents(along, rows[child])
-        parent = pool.places(torch.where(parent >= 0, parent + along.parent_first, graph.num_rows))
+        graph, (rows, limits), num_seeds = self.graph, drawn, plan.seeds.shape[1]
+        pairs = Frontier(*(torch.cat(parts) for parts in zip(plan.frontier, self._all_rounds, strict=True)))
+        child = torch.cat([plan.frontier.parent_place, self._all_rounds.parent_place + num_seeds])
+        parent = graph.parents(pairs, rows[child])
+        parent = pool.places(torch.where(parent >= 0, pairs.parent_first + parent, graph.num_rows))
         linked = (parent >= 0) & (rows[child] < graph.num_rows)
-        # Key after key, and parent after parent the child rows that were drawn, the latest first.
-        family = torch.where(linked, along.parent_key * len(rows) + parent, LAST // (2 * graph.num_rows + 2))
+        # Foreign key by foreign key, parent by parent, and of one parent's child rows the latest first.
+        unlinked = len(graph.keys.width) * len(rows)
+        family = torch.where(linked, pairs.parent_key * len(rows) + parent, unlinked)
         order = torch.argsort(family * (graph.num_rows + 1) - rows[child])
-        family, child, parent, linked = torch.stack([family, child, parent, linked])[:, order]
-        ...
+        family, key, child, parent = torch.stack([family, pairs.parent_key, child, parent])[:, order]
+        up = (family < unlinked) & (limits[child] <= limits[parent])
+        down = (family < unlinked) & (limits[parent] <= limits[child])
+        newer = up.cumsum(0) - up.long()
+        begins = torch.cat([up.new_zeros(1), family[1:] != family[:-1]])[: len(family)]
+        rank = newer - torch.where(begins, newer, 0).cummax(0).values
+        return Links(key, child, parent, rank, up, down)
 
     def _output(self, plan: Plan, drawn: Tensor, links: Links, inputs: NodeSamplerInput) -> HeteroSamplerOutput:
         """Leaves out what turned out not to be there, and splits the rest by table and edge type."""
@@ -211,20 +219,18 @@ class Plan(NamedTuple):
     """What is known of a batch before it is drawn. Every row has a *place*: first the seeds, then round by round.
 
     Args:
-        rows: The seeds, numbered over all tables ``(num_seeds,)``.
-        limits: Which time limit each seed has, counted from the earliest ``(num_seeds,)``.
+        seeds: Row number over all tables, and the time limit, counted from the earliest ``(2, num_seeds)``.
         times: The limits in UNIX seconds ``(num_limits,)``.
-        visible: Leading rows of each table within each limit ``(num_limits, num_tables)``.
+        visible: Leading rows of each table within each limit; a last row says none ``(num_limits + 1, num_tables)``.
         tables: The table of each place ``(num_places,)``.
         by_table: The places sorted by table ``(num_places,)``.
         bounds: Where each table begins in ``by_table`` ``(num_tables + 1,)``.
         positions: For each place after the seeds, where its row will stand among the candidates of its round, once
             they are sorted by table and arrival; −1 if there cannot be as many ``(num_places - num_seeds,)``.
-        frontier: The seeds to go on from, in four tensors.
+        frontier: The seeds to go on from, on the device.
     """
 
-    rows: Tensor
-    limits: Tensor
+    seeds: Tensor
     times: Tensor
     visible: Tensor
     tables: Tensor
@@ -268,40 +274,38 @@ class Links(NamedTuple):
 
 
 class Pool:
-    """The candidates of a batch: every entry is a way of reaching a row, and the row's first entry stands for it.
+    """The candidates of a batch. Each entry is a way of reaching a row, and a row's first entry stands for the row.
 
     Args:
         first: The first entry of every row, all ``LAST`` between batches ``(num_rows + 1,)``.
-        capacity: For how many entries there is room. One more takes what is to be thrown away.
-        num_rows: The number of no row.
+        capacity: For how many entries there is room; one more entry is no row.
+        no_row: The number of no row.
+        no_limit: The limit of no row.
     """
 
-    def __init__(self, first: Tensor, capacity: int, num_rows: int) -> None:
+    def __init__(self, first: Tensor, capacity: int, no_row: int, no_limit: int) -> None:
         self.first = first
-        self.nothing = num_rows
         self.size = 0
-        self.row = first.new_full((capacity + 1,), num_rows)
-        self.table = first.new_zeros(capacity + 1)
-        self.weight = first.new_zeros(capacity + 1)
+        self.last = capacity
+        self.row = first.new_full((capacity + 1,), no_row)
         self.limit = first.new_full((capacity + 1,), LAST)
+        self.limit[-1].fill_(no_limit)
+        self.weight = first.new_zeros(capacity + 1)
+        self.table = first.new_zeros(capacity + 1)
         self.place = first.new_full((capacity + 1,), -1)
 
-    def add(self, rows: Tensor, weights: Tensor, limits: Tensor, tables: Tensor) -> None:
-        """Adds to the budgets; shapes are broadcast to that of the rows, ``num_rows`` is no row."""
-        size, number = self.size, rows.numel()
-        entries = torch.arange(size, size + number, device=rows.device)
-        self.size += number
-        added = slice(size, self.size)
-        self.row[added] = rows.reshape(-1)
-        self.table[added] = tables.expand_as(rows).reshape(-1)
-        self.first.scatter_reduce_(0, self.row[added], entries, "amin")
-        entry = self.first[self.row[added]]
-        self.weight.index_add_(0, entry, weights.expand_as(rows).reshape(-1))
-        self.limit.scatter_reduce_(0, entry, limits.expand_as(rows).reshape(-1), "amin")
+    def add(self, rows: Tensor, limits: Tensor, weights: Tensor, tables: Tensor) -> None:
+        """Adds to the budgets of rows, ``no_row`` among them with weight 0 ``(num_entries,)``."""
+        added = slice(self.size, self.size + len(rows))
+        self.size = added.stop
+        self.row[added] = rows
+        self.table[added] = tables
+        self.first.scatter_reduce_(0, rows, torch.arange(added.start, added.stop, device=rows.device), "amin")
+        entry = self.first[rows]
+        self.weight.index_add_(0, entry, weights)
+        self.limit.scatter_reduce_(0, entry, limits, "amin")
 
-    def draw(
-        self, position: Tensor, num_places: int, num_tables: int, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
+    def draw(self, position: Tensor, num_places: int, num_tables: int, generator: torch.Generator) -> Tensor:
         """Draws without replacement in proportion to the squared budgets, in every table at once.
 
         It is a race: each candidate arrives after an exponential time whose rate is its squared budget. Those that
@@ -314,23 +318,24 @@ class Pool:
             generator: The source of randomness.
 
         Returns:
-            Rows and their limits ``(num_drawn,)``; ``num_rows`` where a table had too few candidates.
+            Rows and limits ``(2, num_drawn)``, of no row where a table had too few candidates.
         """
-        time = torch.empty(self.size, dtype=torch.float64, device=position.device).exponential_(generator=generator)
+        time = torch.rand(self.size, dtype=torch.float64, device=position.device, generator=generator)
+        time = time.neg_().log1p_().neg_()
         weight = torch.where(self.place[: self.size] < 0, self.weight[: self.size], 0).double()
-        arrival = time / weight.square()  # never, where there is no weight: drawn already, or not the first entry
+        arrival = time / weight.square()  # never, where there is no weight: drawn already, or not a first entry
         # Positive floats are in the order of their bits, of which the last few make room for the table.
         room = num_tables.bit_length()
         order = torch.argsort((self.table[: self.size] << (63 - room)) | (arrival.view(torch.int64) >> room))
         entry = order[position.clamp(min=0)]
-        there = (position >= 0) & arrival[entry].isfinite()
-        places = torch.arange(num_places, num_places + len(position), device=position.device)
-        self.place[torch.where(there, entry, len(self.place) - 1)] = torch.where(there, places, -1)
-        return torch.where(there, self.row[entry], self.nothing), torch.where(there, self.limit[entry], 0)
+        entry = torch.where((position >= 0) & (weight[entry] > 0), entry, self.last)
+        self.place[entry] = torch.arange(num_places, num_places + len(position), device=position.device)
+        self.place[-1].fill_(-1)
+        return torch.stack([self.row[entry], self.limit[entry]])
 
     def places(self, rows: Tensor) -> Tensor:
         """Returns the place of each row, −1 if it was not drawn."""
-        return self.place[self.first[rows].clamp(max=len(self.place) - 1)]
+        return self.place[self.first[rows].clamp(max=self.last)]
 
     def forget(self) -> None:
         """Leaves everything as it was before the batch."""

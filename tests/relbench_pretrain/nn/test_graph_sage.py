@@ -90,7 +90,8 @@ def test_equals_relbench(aggr, num_layers):
         torch.testing.assert_close(out[name], expected[name])
     inputs = list(connected(x).values())
     grads = torch.autograd.grad(sum(out[n].square().sum() for n in CONNECTED), inputs)
-    for a, b in zip(grads, torch.autograd.grad(sum(expected[n].square().sum() for n in CONNECTED), inputs), strict=True):
+    expected_grads = torch.autograd.grad(sum(expected[n].square().sum() for n in CONNECTED), inputs)
+    for a, b in zip(grads, expected_grads, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -201,7 +202,8 @@ def test_parameters_exist_after_build_and_survive_a_state_dict():
     encoder.build(SCHEMA, CHANNELS)
     parameters = [id(p) for p in encoder.parameters()]
     encoder.build(SCHEMA, 2 * CHANNELS)
-    assert parameters == [id(p) for p in encoder.parameters()] and parameters
+    assert parameters
+    assert parameters == [id(p) for p in encoder.parameters()]
     twin = GraphSAGE()
     twin.build(SCHEMA, CHANNELS)
     twin.load_state_dict(encoder.state_dict())
@@ -228,7 +230,8 @@ def test_subgraph_from_batch():
     batch["b", "rev_f2p_k", "a"].rank = torch.tensor([0, 1])
     batch["b", "rev_f2p_k", "a"].age = torch.tensor([5, 7])
     subgraph = Subgraph.from_batch(batch, {"a": 1})
-    assert subgraph.num_nodes == {"a": 3, "b": 2} and subgraph.num_targets == {"a": 1}
+    assert subgraph.num_nodes == {"a": 3, "b": 2}
+    assert subgraph.num_targets == {"a": 1}
     assert set(subgraph.edge_index) == set(batch.edge_types)
     assert list(subgraph.rank) == list(subgraph.age) == [("b", "rev_f2p_k", "a")]
     assert Subgraph.from_batch(batch).num_targets == {}
@@ -236,11 +239,11 @@ def test_subgraph_from_batch():
 
 def test_errors_name_the_value_and_the_remedy():
     encoder, x, subgraph = build(), features(), graph()
-    with pytest.raises(ValueError, match="aggr must be 'mean' or 'sum'.*'max'"):
+    with pytest.raises(ValueError, match=r"aggr must be 'mean' or 'sum'.*'max'"):
         GraphSAGE(aggr="max")
-    with pytest.raises(ValueError, match="tables \\['ghosts'\\].*build"):
+    with pytest.raises(ValueError, match=r"tables \['ghosts'\].*build"):
         encoder({"ghosts": x["teams"]}, subgraph)
-    with pytest.raises(ValueError, match="edges .*towns.*leave the edges out"):
+    with pytest.raises(ValueError, match=r"edges .*towns.*leave the edges out"):
         encoder({n: rows for n, rows in x.items() if n != "towns"}, subgraph)
     with pytest.raises(ValueError, match="'teams' has 6 rows, but the graph has 7"):
         encoder(x | {"teams": x["teams"][:6]}, subgraph)

@@ -6,12 +6,11 @@ import math
 import pandas as pd
 import pytest
 import torch
-import torch_frame
 from torch import nn
 from torch_frame import TensorFrame, stype
 from torch_frame.config import TextEmbedderConfig
 from torch_frame.data import Dataset, MultiEmbeddingTensor, MultiNestedTensor
-from torch_frame.data.stats import _default_values, StatType
+from torch_frame.data.stats import StatType, _default_values
 from torch_frame.nn import (
     EmbeddingEncoder,
     FTTransformer,
@@ -23,7 +22,7 @@ from torch_frame.nn import (
     TimestampEncoder,
 )
 
-from relbench_pretrain.nn.attribute_encoders import MAX_DEVIATION
+from relbench_pretrain.nn.attribute_encoders import MAX_DEVIATION, _folding_pays
 from relbench_pretrain.nn.grouped_layers import grouped_layer, grouped_linear, keep_mask
 from relbench_pretrain.nn.sparse_matrix import SparseMatrix
 from relbench_pretrain.nn.table_encoders import LinearTableEncoder, ResNetTableEncoder, TransformerTableEncoder
@@ -154,8 +153,6 @@ def test_equals_pytorch_frame(cls, num_rows):
 @pytest.mark.parametrize("cls", CLASSES)
 def test_one_constant_column(cls):
     encoder = build(cls)
-    if cls is TransformerTableEncoder:
-        pytest.skip("covered by test_equals_pytorch_frame")
     torch.testing.assert_close(encoder({"keys": ONES})["keys"], plain(encoder, "keys")(ONES))
 
 
@@ -164,7 +161,8 @@ def test_views_in_one_pass_equal_each_view_alone(cls):
     encoder = build(cls)
     other = FRAME[torch.randperm(len(FRAME), generator=torch.Generator().manual_seed(1))]
     out = encoder({"items": [FRAME, other], "keys": [ONES, ONES]})
-    assert out["items"].shape == (40, 2, CHANNELS) and out["keys"].shape == (5, 2, CHANNELS)
+    assert out["items"].shape == (40, 2, CHANNELS)
+    assert out["keys"].shape == (5, 2, CHANNELS)
     for view, frame in enumerate([FRAME, other]):
         torch.testing.assert_close(out["items"][:, view], encoder({"items": frame})["items"])
     assert encoder({"items": [FRAME]})["items"].shape == (40, 1, CHANNELS)
@@ -174,7 +172,8 @@ def test_views_in_one_pass_equal_each_view_alone(cls):
 def test_a_table_without_rows(cls):
     encoder = build(cls).train()
     out = encoder({"people": FRAME[:0], "items": [FRAME[:0]] * 2, "keys": ONES})
-    assert out["people"].shape == (0, CHANNELS) and out["items"].shape == (0, 2, CHANNELS)
+    assert out["people"].shape == (0, CHANNELS)
+    assert out["items"].shape == (0, 2, CHANNELS)
     sum(x.sum() for x in out.values()).backward()
     # Data-parallel training waits for the gradient of every parameter.
     assert all(p.grad is not None for p in encoder.models["people"].parameters())
@@ -207,8 +206,33 @@ def test_any_cell_gives_finite_values_and_gradients(cls):
 
 
 @pytest.mark.parametrize("cls", CLASSES)
+def test_missing_numbers_and_vectors_are_encoded_as_zeros(cls):
+    columns = build(cls).models["people"]
+    columns = (columns.encoder if isinstance(columns, ResNet) else columns["encoder"]).encoder_dict
+    frame = broken_frame()
+    encoded = columns["embedding"](frame.feat_dict[stype.embedding])
+    assert encoded.any(dim=-1)[:3].tolist() == [[False, True], [True, False], [True, True]]
+    encoded = columns["numerical"](frame.feat_dict[stype.numerical])
+    assert encoded.any(dim=-1)[:2].tolist() == [[False, True], [True, True]]
+
+
+def test_the_order_of_column_types_in_a_frame_does_not_matter():
+    encoder = build(ResNetTableEncoder)
+    backwards = TensorFrame(dict(reversed(FRAME.feat_dict.items())), dict(reversed(FRAME.col_names_dict.items())))
+    torch.testing.assert_close(encoder({"people": backwards}), encoder({"people": FRAME}))
+
+
+def test_folding_is_chosen_where_it_saves_multiplications():
+    assert _folding_pays(rows=400, features=2, channels=128, out_channels=256)
+    assert _folding_pays(rows=400, features=57, channels=128, out_channels=128)
+    assert not _folding_pays(rows=3, features=57, channels=128, out_channels=256)
+    assert not _folding_pays(rows=400, features=301, channels=128, out_channels=256)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
 def test_columns_without_statistics_count_for_nothing(cls):
-    stats = {name: stats_to_json({s: _default_values[s] for s in StatType.stats_for_stype(k.parent)}) for name, k in KINDS.items()}
+    empty = {name: {s: _default_values[s] for s in StatType.stats_for_stype(k.parent)} for name, k in KINDS.items()}
+    stats = {name: stats_to_json(values) for name, values in empty.items()}
     stats["note"] = stats["title"] = {"EMB_DIM": 6}
     table = TableSchema({name: ColumnSchema(kind.value, stats[name]) for name, kind in KINDS.items()})
     encoder = build(cls, GraphSchema({"people": table}))
@@ -251,7 +275,8 @@ def test_bf16_autocast(cls):
         out = encoder({"people": [FRAME, FRAME], "keys": [ONES, ONES]})
     sum(x.float().square().sum() for x in out.values()).backward()
     for table in ("people", "keys"):
-        assert all(p.grad.isfinite().all() and p.grad.dtype == torch.float32 for p in encoder.models[table].parameters())
+        grads = [p.grad for p in encoder.models[table].parameters()]
+        assert all(grad.isfinite().all() and grad.dtype == torch.float32 for grad in grads)
     encoder.eval()
     exact = encoder({"people": FRAME})["people"]
     with torch.autocast("cpu", torch.bfloat16):
@@ -289,7 +314,7 @@ def test_dropout_keeps_the_mean_and_is_off_in_evaluation():
 
 def test_keep_mask():
     torch.manual_seed(0)
-    for shape, dropout, dtype in (((1000, 999), 0.2, torch.float32), ((300, 301), 0.75, torch.bfloat16)):
+    for shape, dropout, dtype in (((999, 999), 0.2, torch.float32), ((300, 301), 0.75, torch.bfloat16)):
         keep, probability = keep_mask(torch.empty(shape, dtype=dtype), dropout)
         assert keep.shape == shape and keep.dtype == dtype and set(keep.unique().tolist()) == {0.0, 1.0}
         assert abs(probability - (1 - dropout)) < 1e-4
@@ -363,10 +388,9 @@ def test_errors_name_the_table_and_the_remedy():
         encoder({"keys": FRAME})
     with pytest.raises(ValueError, match="table 't' has no columns"):
         LinearTableEncoder().build(GraphSchema({"t": TableSchema({})}), CHANNELS)
-    with pytest.raises(ValueError, match="table 't' has column types .*image_embedded|table 't' has column types .*sequence"):
-        LinearTableEncoder().build(GraphSchema({"t": TableSchema({"x": ColumnSchema("sequence_numerical", {})})}), CHANNELS)
+    with pytest.raises(ValueError, match="table 't' has column types \\['sequence_numerical'\\]"):
+        LinearTableEncoder().build(GraphSchema({"t": TableSchema({"x": ColumnSchema("sequence_numerical")})}), CHANNELS)
     with pytest.raises(ValueError, match="num_heads=3"):
         TransformerTableEncoder(num_heads=3).build(SCHEMA, CHANNELS)
     with pytest.raises(ValueError, match="num_layers"):
         ResNetTableEncoder(num_layers=0)
-    assert torch_frame  # the package's column types are the schema's

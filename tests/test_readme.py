@@ -1,0 +1,70 @@
+"""The README's commands, run."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from relbench_pretrain.cli import main
+from relbench_pretrain.evaluation.tables import read_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+QUICK = ["--trainer.max_steps=1", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[list[str]]:
+    lines = [line for block in blocks("") for line in block.replace("\\\n", " ").splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.strip()]
+
+
+def test_every_relbench_pretrain_command_runs(run_in, rel_f1, monkeypatch):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    main(["make-demo", "shop", "--num_rows=5000"])
+    mine = [words for words in commands() if words[0] == "relbench-pretrain"]
+    assert len(mine) >= 4
+    for words in mine:
+        args = [str(rel_f1) if word == "../shared/data/rel-f1" else word for word in words[1:]]
+        if args[0] in ("fit", "test"):
+            args += QUICK if args[0] == "fit" else ["--trainer.limit_test_batches=1"]
+            if "--data.dataset" not in args:
+                args += ["--data.dataset=shop"]
+        elif args[0] == "make-demo":
+            args[1:2] = ["another"]
+        main(args)
+    assert (run_in / "runs/run/version_0/backbone/best/backbone.safetensors").is_file()
+    for code in blocks("python"):
+        exec(code, {})
+
+
+def test_make_targets_exist():
+    targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    asked = {words[1] for words in commands() if words[0] == "make"}
+    assert asked
+    assert asked <= targets
+
+
+def test_benchmark_scripts_exist():
+    scripts = [words[1] for words in commands() if words[0] == "python"]
+    assert all((ROOT / script).is_file() for script in scripts), scripts
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_yaml_is_valid(block):
+    assert isinstance(yaml.safe_load(block), dict)
+
+
+def test_tables_of_results_are_the_files_in_results():
+    tables = re.findall(r"<!-- (results/\S+\.csv) -->\n(.*?)\n\n", README, flags=re.DOTALL)
+    assert tables
+    for path, text in tables:
+        assert read_table(ROOT / path) == text.strip()
