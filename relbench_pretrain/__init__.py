@@ -1,0 +1,1 @@
+"""Pretraining on relational data: the library, without Lightning."""

@@ -23,11 +23,12 @@ from relbench_pretrain.checkpoints import CheckpointError
 from relbench_pretrain.evaluation.demo import demo
 from relbench_pretrain.relational.database import DatabaseError, DatasetError
 from relbench_pretrain.relational.schema import SchemaError
+from relbench_pretrain.relational.stypes import StypeError
 from relbench_pretrain.relational.synthetic import write_demo_database
 from relbench_pretrain.relational.tasks import TaskError
 
 EXPERIMENTS = Path(str(files("relbench_pretrain"))) / "configs" / "experiment"
-USER_ERRORS = (CheckpointError, DatabaseError, DatasetError, SchemaError, TaskError)
+USER_ERRORS = (CheckpointError, DatabaseError, DatasetError, SchemaError, StypeError, TaskError)
 TRACEBACK_VARIABLE = "RELBENCH_PRETRAIN_TRACEBACK"
 
 

@@ -3,9 +3,10 @@
 Every encoder here has the parameters, the buffers and, for cells that the original can encode, the
 values of its PyTorch Frame base class. Two things are added.
 
-*Any cell.* Missing numbers make the original's weight gradients NaN, an infinite number, a year before
-the first training year or a column without statistics make it fail. Here a missing number or
-vector is encoded as zeros, and so is any cell of a column that had no value in training.
+*Any cell.* A missing number makes the original's weight gradient NaN, and after a step of the optimiser
+its column is zero for good; an infinite number, a year before the first training year or a timestamp
+column without statistics make it fail. Here a missing number or vector is encoded as zeros, and
+so is any cell of a column that had no value in training.
 
 *Folding.* A tabular network starts with a linear map W of the flattened encodings (num_rows,
 num_columns * channels), the largest product of the whole network. But an encoding is itself features
@@ -61,8 +62,9 @@ class AffineColumns:
             encoded = torch.einsum("rnf,nfc->rnc", features, maps).flatten(1)
             return [encoded @ weight.flatten(1).t() for weight in weights]
         features = features.flatten(1)  # (num_rows, num_columns * num_features)
-        # (num_columns, num_features, channels) @ (num_columns, channels, out_channels)
-        return [features @ (maps @ weight.permute(1, 2, 0)).flatten(0, 1) for weight in weights]
+        with _full_precision(features):
+            # (num_columns, num_features, channels) @ (num_columns, channels, out_channels)
+            return [features @ (maps @ weight.permute(1, 2, 0)).flatten(0, 1) for weight in weights]
 
 
 class NumericalEncoder(AffineColumns, LinearEncoder):
@@ -169,8 +171,9 @@ class CategoryEncoder(EmbeddingEncoder):
         out: list[Any] = [0.0] * len(weights)
         if folded:
             lookup = self._lookup(feat[:, folded], [self.num_categories[c] for c in folded])
-            for i, weight in enumerate(weights):
-                out[i] = lookup @ torch.cat([tables[c] @ weight[:, c].t() for c in folded])
+            with _full_precision(feat):
+                for i, weight in enumerate(weights):
+                    out[i] = lookup @ torch.cat([tables[c] @ weight[:, c].t() for c in folded])
         if plain:
             encoded = self.emb(torch.where(feat < 0, 0, feat + self.offset + 1)[:, plain]).flatten(1)
             parts = [encoded @ weight[:, plain].flatten(1).t() for weight in weights]
@@ -199,7 +202,8 @@ class CategorySetEncoder(MultiCategoricalEmbeddingEncoder):
         for c, emb in enumerate(self.embs):
             mean = self._mean(feat, c)
             if emb.num_embeddings - 1 < feat.num_rows:
-                parts = [mean @ (emb.weight @ weight[:, c].t()) for weight in weights]
+                with _full_precision(emb.weight):
+                    parts = [mean @ (emb.weight @ weight[:, c].t()) for weight in weights]
             else:
                 parts = [(mean @ emb.weight) @ weight[:, c].t() for weight in weights]
             out = [total + part for total, part in zip(out, parts, strict=True)]
@@ -230,10 +234,15 @@ def _folding_pays(rows: int, features: int, channels: int, out_channels: int) ->
     return folded < plain
 
 
+def _full_precision(like: Tensor) -> torch.autocast:
+    """Leaves an autocast region: folded products are so small that casting the weights costs more."""
+    return torch.autocast(like.device.type, enabled=False)
+
+
 def _distinct(values: Tensor) -> tuple[Tensor, Tensor | None]:
     """Returns the distinct rows and, if they are clearly fewer than all, which of them each row is.
 
-    Equal rows have equal products with a random vector, and in double precision only those have.
+    Rows are equal if their products with a random vector are, in double precision.
     A GPU multiplies faster than it sorts, so there all rows are returned.
     """
     num_rows, width = values.shape

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
-from relbench_pretrain.nn.grouped_layers import grouped_layer, grouped_linear
+from relbench_pretrain.nn.grouped_layers import grouped_layer, grouped_linear, to_autocast
 from relbench_pretrain.nn.messages import Edges, Messages, plan_messages
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.relational.schema import EdgeType, GraphSchema
@@ -75,16 +75,13 @@ class GraphSAGE(GraphEncoder):
         sizes = {name: len(x[name]) for name in self.tables if name in x}
         if not sizes:
             return {}
-        flat = torch.cat([x[name] for name in sizes])
+        flat = to_autocast(torch.cat([x[name] for name in sizes]))
         shape = flat.shape[1:]
         targets = [graph.num_targets.get(name, 0) for name in sizes] if graph.num_targets else None
         edges = Edges.number(graph, sizes, self._from_parent, flat)
         flat = flat.flatten(1)  # (num_rows, num_views * channels)
-        for layer, messages in zip(
-            self.layers,
-            plan_messages(edges, list(sizes.values()), targets, self.num_layers, self.aggr == "mean"),
-            strict=True,
-        ):
+        plan = plan_messages(edges, list(sizes.values()), targets, self.num_layers, self.aggr == "mean")
+        for layer, messages in zip(self.layers, plan, strict=True):
             flat = layer(flat, list(sizes), messages)
         rows = flat.unflatten(1, shape).split(messages.sizes)  # (num_rows, ..., channels) again
         return dict(zip(sizes, rows, strict=True))
@@ -120,7 +117,8 @@ class _Layer(nn.Module):
         channels = self.norm[tables[0]].normalized_shape[0]
         num_views = x.size(1) // channels
         sent = (messages.gather @ x).view(-1, channels)  # (num_slots * num_views, channels)
-        sent = grouped_linear(sent, [n * num_views for n in messages.slots], list(self.neighbours.values()))
+        if len(self.neighbours):
+            sent = grouped_linear(sent, [n * num_views for n in messages.slots], list(self.neighbours.values()))
         received = messages.scatter @ sent.view(-1, x.size(1))  # (num_outputs, num_views * channels)
         rows = x if messages.rows is None else x[messages.rows]
         out = grouped_layer(

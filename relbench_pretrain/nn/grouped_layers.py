@@ -44,7 +44,7 @@ def grouped_layer(
     groups = zip(xs, maps, norms, messages or absent, shortcuts or absent, strict=True)
     flat: list[Tensor | None] = []
     for x, linear, norm, message, shortcut in groups:
-        flat += [x, None, None] if linear is None else [_autocast(x), linear.weight, linear.bias]
+        flat += [x, None, None] if linear is None else [to_autocast(x), linear.weight, linear.bias]
         flat += [norm.weight, norm.bias, message, shortcut]
     return list(_GroupedLayer.apply(norms[0].eps, dropout, *flat)) if flat else []
 
@@ -60,10 +60,11 @@ def grouped_linear(x: Tensor, sizes: Sequence[int], linears: Sequence[nn.Linear]
     Returns:
         ``(num_rows, out_channels)``.
     """
-    return _GroupedLinear.apply(_autocast(x), list(sizes), *[linear.weight for linear in linears])
+    return _GroupedLinear.apply(to_autocast(x), list(sizes), *[linear.weight for linear in linears])
 
 
-def _autocast(x: Tensor) -> Tensor:
+def to_autocast(x: Tensor) -> Tensor:
+    """Casts to the type of the autocast region, if there is one."""
     device = x.device.type
     return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
@@ -74,7 +75,8 @@ class _GroupedLayer(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, eps: float, dropout: float, *flat: Tensor | None) -> tuple[Tensor, ...]:
         groups = _chunks(flat, _GroupedLayer.ARGUMENTS)
-        outs, saved = [], []
+        outs: list[Tensor] = []
+        saved: list[Tensor | None] = []
         scale = 1.0
         for group in groups:
             out, tensors, scale = _layer(group, eps, dropout)

@@ -15,7 +15,7 @@ from torch_frame.nn import FTTransformerConvs, ResNet, StypeWiseFeatureEncoder
 from torch_geometric.nn.module_dict import ModuleDict
 
 from relbench_pretrain.nn.attribute_encoders import ENCODERS
-from relbench_pretrain.nn.grouped_layers import grouped_layer
+from relbench_pretrain.nn.grouped_layers import grouped_layer, to_autocast
 from relbench_pretrain.relational.schema import GraphSchema, TableSchema
 
 Features = dict[stype, Any]
@@ -192,7 +192,7 @@ def _first_maps(model: ResNet, features: Features) -> list[Tensor]:
     # A table with one column needs no shortcut: the encoding has the width of the block already.
     kind = next(iter(features))
     encoded = model.encoder.encoder_dict[kind.value](features[kind]).flatten(1)
-    return [block.lin1(encoded), encoded.to(block.lin1.weight.dtype)]
+    return [block.lin1(encoded), to_autocast(encoded)]
 
 
 def _project(encoder: StypeWiseFeatureEncoder, features: Features, layers: list[nn.Linear]) -> list[Tensor]:
@@ -205,7 +205,7 @@ def _project(encoder: StypeWiseFeatureEncoder, features: Features, layers: list[
     for kind, *weights in zip(order, *splits, strict=True):
         parts = encoder.encoder_dict[kind.value].project(features[kind], weights)
         out = [total + part for total, part in zip(out, parts, strict=True)]
-    return out
+    return [to_autocast(total) for total in out]
 
 
 def _ordered(features: Features) -> list[stype]:

@@ -1,0 +1,1 @@
+"""From a database to a typed, time-stamped graph."""

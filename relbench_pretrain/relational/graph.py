@@ -23,7 +23,7 @@ from relbench_pretrain.relational.schema import (
     SchemaError,
     TableSchema,
 )
-from relbench_pretrain.relational.stypes import StypeOverrides, infer_table_stypes
+from relbench_pretrain.relational.stypes import StypeError, StypeOverrides, infer_table_stypes
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 from relbench_pretrain.relational.time import ALWAYS, to_unix_seconds
 
@@ -93,14 +93,14 @@ def fit_schema(
         features gets one that is constant.
 
     Raises:
-        ValueError: If an override names an unknown table or column, or asks for a type that the values cannot be of.
+        StypeError: If an override names an unknown table or column, or asks for a type that the values cannot be of.
         SchemaError: If the schema given has other tables, keys or columns.
     """
     embedder = embedder or HashTextEmbedder()
     given = stypes if isinstance(stypes, GraphSchema) else None
     overrides: StypeOverrides = (stypes or {}) if not isinstance(stypes, GraphSchema) else _stypes_of(stypes, db)
     if unknown := set(overrides) - set(db.table_dict):
-        raise ValueError(f"stypes: unknown tables {sorted(unknown)}; the database has {list(db.table_dict)}")
+        raise StypeError(f"stypes: unknown tables {sorted(unknown)}; the database has {list(db.table_dict)}")
     tables = {name: _fit_table(name, table, fitted_until, overrides, embedder, calendar) for name, table in db.table_dict.items()}
     schema = GraphSchema(tables if given is None else _in_order_of(given, tables), embedder.name, fitted_until)
     return schema if _has_texts(schema) else replace(schema, text_embedder=None)

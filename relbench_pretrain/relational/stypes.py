@@ -55,6 +55,10 @@ StypeOverrides = Mapping[str, Mapping[str, str | None]]
 """Column types by table and column, as written in YAML; null leaves a column out."""
 
 
+class StypeError(ValueError):
+    """Column types that were asked for and cannot be; the message names table and column."""
+
+
 def infer_stype(name: str, values: pd.Series) -> stype | None:
     """Infers the semantic type of one column from all its values, the same on every machine and in any row order.
 
@@ -152,19 +156,19 @@ def infer_table_stypes(
         The type of each feature column, in column order.
 
     Raises:
-        ValueError: If an override names a key, an unknown column or an unknown type.
+        StypeError: If an override names a key, an unknown column or an unknown type.
     """
     chosen = dict((overrides or {}).get(table_name, {}))
     keys = {table.pkey_col, *table.fkey_col_to_pkey_table}
     features = [column for column in table.df.columns if column not in keys]
     for column, value in chosen.items():
         if column not in features:
-            raise ValueError(
+            raise StypeError(
                 f"stypes: table '{table_name}' has no feature column '{column}'; its feature columns are {features}"
             )
         if value is not None and value not in SUPPORTED:
             choice = f"choose from {sorted(SUPPORTED)}, or null"
-            raise ValueError(f"stypes: '{table_name}.{column}' cannot be '{value}'; {choice}")
+            raise StypeError(f"stypes: '{table_name}.{column}' cannot be '{value}'; {choice}")
     result = {}
     for column in features:
         if column in chosen:

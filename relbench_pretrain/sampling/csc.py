@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput
 
 from relbench_pretrain.relational.graph import RelationalGraph

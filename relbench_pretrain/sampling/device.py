@@ -13,6 +13,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.sampler import HeteroSamplerOutput, NodeSamplerInput
 
 from relbench_pretrain.sampling.csc import GraphIndex, RowSampler
+from relbench_pretrain.sampling.device_draw import LAST, Links, Pool, front
 from relbench_pretrain.sampling.device_graph import DeviceGraph, Frontier, upload
 from relbench_pretrain.sampling.hgsampling import ANY_TABLE, Budget, round_budgets, seed_arrays
 from relbench_pretrain.sampling.kernels import batch_state
@@ -21,8 +22,6 @@ from relbench_pretrain.sampling.output import SampledTimes
 
 WEIGHT_OF_ONE = 1 << 44
 """Budgets are whole numbers: a sum of floats would depend on the order in which a device adds them."""
-
-LAST = torch.iinfo(torch.int64).max
 
 
 class DeviceHGSampler(RowSampler):
@@ -63,10 +62,9 @@ class DeviceHGSampler(RowSampler):
         self.max_children = max(1, min(max_children, self.graph.max_degree))
         places = np.minimum(self.budgets, np.diff(index.flat.offset))  # no table can draw more rows than it has
         self._tables = [np.repeat(np.arange(places.shape[1]), row) for row in places]
-        self._frontiers = [Frontier.of_tables(tables, index.flat, self.graph.keys) for tables in self._tables]
-        self._on_device = [Frontier(*upload(frontier, self.graph.device)) for frontier in self._frontiers]
-        everything = Frontier.of_tables(np.concatenate(self._tables), index.flat, self.graph.keys)
-        self._all_rounds = Frontier(*upload(everything, self.graph.device))
+        self._frontiers = [self._frontier(tables) for tables in self._tables]
+        self._on_device = [frontier.to(self.graph.device) for frontier in self._frontiers]
+        self._all_rounds = self._frontier(np.concatenate(self._tables)).to(self.graph.device)
         self._first = torch.full((self.graph.num_rows + 1,), LAST, device=self.graph.device)
         self._generator = torch.Generator(self.graph.device)
 
@@ -90,39 +88,37 @@ class DeviceHGSampler(RowSampler):
             pool.forget()
         return self._output(plan, drawn, links, inputs)
 
+    def _frontier(self, tables: np.ndarray) -> Frontier:
+        return Frontier.of_tables(tables, self.index.flat, self.graph.keys)
+
     def _plan(self, inputs: NodeSamplerInput) -> tuple[Plan, int]:
         """Lays a batch out on the host, as far as it follows from its seeds, and uploads it.
 
         Returns:
             The plan, and for how many rows reached there must be room.
         """
-        flat, num_tables = self.index.flat, len(self.index.node_types)
+        num_tables = len(self.index.node_types)
         tables, rows, limits = seed_arrays(self.index, inputs)
-        times, limit = np.unique(limits, return_inverse=True)
-        # The same seed twice is one row, under the earlier limit.
-        rows, first, again = np.unique(flat.offset[tables] + rows, return_index=True, return_inverse=True)
-        earliest = np.full(len(rows), len(times))
-        np.minimum.at(earliest, again, limit)
-        order = np.argsort(first)
-        tables = tables[first[order]]
-        frontier = Frontier.of_tables(tables, flat, self.graph.keys)
+        times, limits = np.unique(limits, return_inverse=True)
+        tables, seeds = _distinct(tables, self.index.flat.offset[tables] + rows, limits)
+        frontier = self._frontier(tables)
         sizes, positions = np.bincount(tables, minlength=num_tables), []
         for drawn, last in zip(self._tables, [frontier, *self._frontiers], strict=False):
-            sizes = sizes + last.num_reached(num_tables, self.max_children)
+            sizes = sizes + last.num_reached(num_tables, self.max_children).numpy()
             positions.append(_first_positions(drawn, sizes))
         tables = np.concatenate([tables, *self._tables])
         by_table = np.argsort(tables, kind="stable")
         bounds = np.searchsorted(tables[by_table], np.arange(num_tables + 1))
         visible = np.append(self.index.visible_rows(times), np.zeros((1, num_tables), dtype=np.int64), axis=0)
-        seeds = np.stack([rows[order], earliest[order]])
-        arrays = [seeds, times, visible, tables, by_table, bounds, np.concatenate(positions), *frontier]
-        parts = upload(arrays, self.graph.device)
-        return Plan(*parts[:7], Frontier(*parts[7:])), int(sizes.sum())
+        layout = [seeds, times, visible, tables, by_table, bounds, np.concatenate(positions)]
+        parts = upload([*frontier, *(torch.from_numpy(part) for part in layout)], self.graph.device)
+        return Plan(Frontier(*parts[: len(frontier)]), *parts[len(frontier) :]), int(sizes.sum())
 
     def _draw(self, plan: Plan, pool: Pool) -> Tensor:
         """Draws round by round. Returns row and limit of every place ``(2, num_places)``."""
         num_places = plan.seeds.shape[1]
-        pool.add(*plan.seeds, torch.zeros_like(plan.seeds[0]), plan.tables[:num_places])
+        rows, limits = plan.seeds
+        pool.add(rows, limits, torch.zeros_like(rows), plan.tables[:num_places])
         pool.place[:num_places] = torch.arange(num_places, device=self.graph.device)
         drawn, frontier = [plan.seeds], plan.frontier
         positions = plan.positions.split([len(tables) for tables in self._tables])
@@ -193,9 +189,9 @@ class DeviceHGSampler(RowSampler):
         begin = before[plan.bounds]
         position = torch.empty_like(rows)
         position[plan.by_table] = before[:-1] - begin[plan.tables[plan.by_table]]
-        sizes = torch.cat([begin.diff(), links.count(len(keys))]).tolist()  # here the host waits for the device
+        sizes = torch.cat([begin.diff(), links.num_edges(len(keys))]).tolist()  # here the host waits for the device
         num_nodes, num_edges = sizes[: len(tables)], sizes[len(tables) :]
-        place = plan.by_table[_front(there, sum(num_nodes))]
+        place = plan.by_table[front(there, sum(num_nodes))]
         node = (rows[place] - graph.offset[plan.tables[place]]).split(num_nodes)
         node_age = graph.age(rows[place], plan.times[limits[place]]).split(num_nodes)
         source, target, rank = links.directed(sum(num_edges[: len(keys)]), sum(num_edges[len(keys) :]))
@@ -219,6 +215,7 @@ class Plan(NamedTuple):
     """What is known of a batch before it is drawn. Every row has a *place*: first the seeds, then round by round.
 
     Args:
+        frontier: The seeds to go on from, on the device.
         seeds: Row number over all tables, and the time limit, counted from the earliest ``(2, num_seeds)``.
         times: The limits in UNIX seconds ``(num_limits,)``.
         visible: Leading rows of each table within each limit; a last row says none ``(num_limits + 1, num_tables)``.
@@ -227,9 +224,9 @@ class Plan(NamedTuple):
         bounds: Where each table begins in ``by_table`` ``(num_tables + 1,)``.
         positions: For each place after the seeds, where its row will stand among the candidates of its round, once
             they are sorted by table and arrival; −1 if there cannot be as many ``(num_places - num_seeds,)``.
-        frontier: The seeds to go on from, on the device.
     """
 
+    frontier: Frontier
     seeds: Tensor
     times: Tensor
     visible: Tensor
@@ -237,109 +234,24 @@ class Plan(NamedTuple):
     by_table: Tensor
     bounds: Tensor
     positions: Tensor
-    frontier: Frontier
 
 
-class Links(NamedTuple):
-    """Pairs of a child row and its parent, sorted by foreign key ``(num_pairs,)`` each.
-
-    Args:
-        key: The foreign key.
-        child: The place of the child row.
-        parent: The place of the parent, −1 if it was not drawn.
-        rank: The recency rank of the child among the child rows drawn whose edge this way is kept.
-        up: Whether the edge from child to parent is kept.
-        down: Whether the edge from parent to child is kept.
-    """
-
-    key: Tensor
-    child: Tensor
-    parent: Tensor
-    rank: Tensor
-    up: Tensor
-    down: Tensor
-
-    def count(self, num_keys: int) -> Tensor:
-        """Returns the number of edges up of each foreign key, and then those down ``(2 * num_keys,)``."""
-        result = self.key.new_zeros(2 * num_keys)
-        result.index_add_(0, self.key, self.up.long())
-        return result.index_add_(0, self.key + num_keys, self.down.long())
-
-    def directed(self, num_up: int, num_down: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns source, target and rank of all edges up and then all down ``(num_up + num_down,)``."""
-        up, down = _front(self.up, num_up), _front(self.down, num_down)
-        source = torch.cat([self.child[up], self.parent[down]])
-        target = torch.cat([self.parent[up], self.child[down]])
-        return source, target, torch.cat([self.rank[up], torch.zeros_like(down)])
-
-
-class Pool:
-    """The candidates of a batch. Each entry is a way of reaching a row, and a row's first entry stands for the row.
+def _distinct(tables: np.ndarray, rows: np.ndarray, limits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leaves out seeds that are there twice, but for the earliest of their limits.
 
     Args:
-        first: The first entry of every row, all ``LAST`` between batches ``(num_rows + 1,)``.
-        capacity: For how many entries there is room; one more entry is no row.
-        no_row: The number of no row.
-        no_limit: The limit of no row.
+        tables: The table of each seed ``(num_seeds,)``.
+        rows: Its row number over all tables ``(num_seeds,)``.
+        limits: Its limit ``(num_seeds,)``.
+
+    Returns:
+        Tables ``(num_distinct,)``, and row numbers with limits ``(2, num_distinct)``, in the order given.
     """
-
-    def __init__(self, first: Tensor, capacity: int, no_row: int, no_limit: int) -> None:
-        self.first = first
-        self.size = 0
-        self.last = capacity
-        self.row = first.new_full((capacity + 1,), no_row)
-        self.limit = first.new_full((capacity + 1,), LAST)
-        self.limit[-1].fill_(no_limit)
-        self.weight = first.new_zeros(capacity + 1)
-        self.table = first.new_zeros(capacity + 1)
-        self.place = first.new_full((capacity + 1,), -1)
-
-    def add(self, rows: Tensor, limits: Tensor, weights: Tensor, tables: Tensor) -> None:
-        """Adds to the budgets of rows, ``no_row`` among them with weight 0 ``(num_entries,)``."""
-        added = slice(self.size, self.size + len(rows))
-        self.size = added.stop
-        self.row[added] = rows
-        self.table[added] = tables
-        self.first.scatter_reduce_(0, rows, torch.arange(added.start, added.stop, device=rows.device), "amin")
-        entry = self.first[rows]
-        self.weight.index_add_(0, entry, weights)
-        self.limit.scatter_reduce_(0, entry, limits, "amin")
-
-    def draw(self, position: Tensor, num_places: int, num_tables: int, generator: torch.Generator) -> Tensor:
-        """Draws without replacement in proportion to the squared budgets, in every table at once.
-
-        It is a race: each candidate arrives after an exponential time whose rate is its squared budget. Those that
-        arrive first are distributed as if drawn one after the other.
-
-        Args:
-            position: Where each row to draw stands among all entries, sorted by table and arrival; −1 for none.
-            num_places: The place of the first row to draw.
-            num_tables: The number of tables.
-            generator: The source of randomness.
-
-        Returns:
-            Rows and limits ``(2, num_drawn)``, of no row where a table had too few candidates.
-        """
-        time = torch.rand(self.size, dtype=torch.float64, device=position.device, generator=generator)
-        time = time.neg_().log1p_().neg_()
-        weight = torch.where(self.place[: self.size] < 0, self.weight[: self.size], 0).double()
-        arrival = time / weight.square()  # never, where there is no weight: drawn already, or not a first entry
-        # Positive floats are in the order of their bits, of which the last few make room for the table.
-        room = num_tables.bit_length()
-        order = torch.argsort((self.table[: self.size] << (63 - room)) | (arrival.view(torch.int64) >> room))
-        entry = order[position.clamp(min=0)]
-        entry = torch.where((position >= 0) & (weight[entry] > 0), entry, self.last)
-        self.place[entry] = torch.arange(num_places, num_places + len(position), device=position.device)
-        self.place[-1].fill_(-1)
-        return torch.stack([self.row[entry], self.limit[entry]])
-
-    def places(self, rows: Tensor) -> Tensor:
-        """Returns the place of each row, −1 if it was not drawn."""
-        return self.place[self.first[rows].clamp(max=self.last)]
-
-    def forget(self) -> None:
-        """Leaves everything as it was before the batch."""
-        self.first[self.row] = LAST
+    distinct, first, again = np.unique(rows, return_index=True, return_inverse=True)
+    earliest = limits[first]
+    np.minimum.at(earliest, again, limits)
+    order = np.argsort(first)
+    return tables[first[order]], np.stack([distinct[order], earliest[order]])
 
 
 def _first_positions(tables: np.ndarray, sizes: np.ndarray) -> np.ndarray:
@@ -357,11 +269,6 @@ def _first_positions(tables: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.where(rank < sizes[tables], begin[tables] + rank, -1)
 
 
-def _front(chosen: Tensor, count: int) -> Tensor:
-    """Returns where the chosen entries are, of which the host knows the number ``(count,)``."""
-    return torch.argsort((~chosen).byte(), stable=True)[:count]
-
-
 def _named(names: list, parts: tuple[Tensor, ...]) -> dict:
     return dict(zip(names, parts, strict=True))
 
@@ -369,11 +276,11 @@ def _named(names: list, parts: tuple[Tensor, ...]) -> dict:
 class DeviceLoader:
     """Makes the batches of :class:`RelationalLoader` on the device of a :class:`DeviceHGSampler`.
 
-    It takes no workers, and there is no other copy of a batch than the one on the device.
+    It takes no workers: there is nothing for them to prepare or to copy.
 
     Args:
-        sampler: The sampler.
-        input_nodes: Table and row numbers of the seeds; the table is ``ANY_TABLE`` if rows are numbered over all tables.
+        node_sampler: The sampler.
+        input_nodes: Table and row numbers of the seeds; the table is ``ANY_TABLE`` if rows are numbered over all.
         input_time: Time limit of each seed in UNIX seconds ``(num_seeds,)``.
         batch_sampler: Yields the seeds of each batch, such as :class:`SeedSampler`.
         input_id: A number for each seed that the batch's randomness is derived from; its place by default.
@@ -382,33 +289,31 @@ class DeviceLoader:
 
     def __init__(
         self,
-        sampler: DeviceHGSampler,
+        node_sampler: DeviceHGSampler,
         input_nodes: tuple[str, Tensor],
         input_time: Tensor,
         batch_sampler: Sampler[list[int]],
         input_id: Tensor | None = None,
         transform: Callable[[HeteroData], HeteroData] | None = None,
     ) -> None:
-        self.node_sampler = sampler
-        self.input_data = NodeSamplerInput(
-            input_id=input_id, node=input_nodes[1], time=input_time, input_type=input_nodes[0]
-        )
+        self.node_sampler = node_sampler
+        self.input_data = NodeSamplerInput(input_id, input_nodes[1], input_time, input_nodes[0])
         self.batch_sampler = batch_sampler
         self.transform = transform
 
     def __len__(self) -> int:
-        return len(self.batch_sampler)
+        return len(self.batch_sampler)  # type: ignore[arg-type]  # torch's samplers promise no length
 
     def __iter__(self) -> Iterator[HeteroData]:
         for seeds in self.batch_sampler:
-            yield self(torch.tensor(seeds))
+            yield self(seeds)
 
-    def __call__(self, seeds: Tensor) -> HeteroData:
+    def __call__(self, seeds: list[int]) -> HeteroData:
         """Makes the batch of some seeds, given by their places among all."""
         sampler, table = self.node_sampler, self.input_data.input_type
-        out = sampler.sample_from_nodes(self.input_data[seeds])
+        out = sampler.sample_from_nodes(self.input_data[torch.tensor(seeds)])
         data = join_batch(sampler.graph.graph, out, table, sampler.seed)
-        if table != ANY_TABLE:
+        if table != ANY_TABLE:  # these two came with the seeds, from the host
             for name in ("input_id", "seed_time"):
                 data[table][name] = data[table][name].to(sampler.graph.device)
         return data if self.transform is None else self.transform(data)

@@ -96,7 +96,7 @@ class DeviceGraph:
         Args:
             frontier: What to look up, on the device.
             rows: The rows of the pairs ``(num_child_pairs,)``.
-            visible: How many leading rows of the child table are visible, 0 where the row is none ``(num_child_pairs,)``.
+            visible: Leading rows of the child table that are visible, 0 where the row is none ``(num_child_pairs,)``.
 
         Returns:
             What to take from ``child`` to have row numbers, where in ``child`` they begin, and how many there are.
@@ -151,16 +151,16 @@ class Frontier(NamedTuple):
         parent_shift: :attr:`KeyConstants.shift`.
     """
 
-    child_place: np.ndarray | Tensor
-    child_table: np.ndarray | Tensor
-    child_first: np.ndarray | Tensor
-    child_shift: np.ndarray | Tensor
-    parent_place: np.ndarray | Tensor
-    parent_key: np.ndarray | Tensor
-    parent_table: np.ndarray | Tensor
-    parent_first: np.ndarray | Tensor
-    parent_width: np.ndarray | Tensor
-    parent_shift: np.ndarray | Tensor
+    child_place: Tensor
+    child_table: Tensor
+    child_first: Tensor
+    child_shift: Tensor
+    parent_place: Tensor
+    parent_key: Tensor
+    parent_table: Tensor
+    parent_first: Tensor
+    parent_width: Tensor
+    parent_shift: Tensor
 
     @classmethod
     def of_tables(cls, tables: np.ndarray, flat: FlatGraph, keys: KeyConstants) -> Frontier:
@@ -168,22 +168,25 @@ class Frontier(NamedTuple):
         child_place, down = _pairs(tables, flat.referring_offset, flat.referring_key)
         parent_place, up = _pairs(tables, flat.first_key, np.arange(len(flat.key_child)))
         child, parent = flat.key_child[down], flat.key_parent[up]
-        return cls(
-            *(child_place, child, flat.offset[child], keys.family[down]),
-            *(parent_place, up, parent, flat.offset[parent], keys.width[up], keys.shift[up]),
-        )
+        children = (child_place, child, flat.offset[child], keys.family[down])
+        parents = (parent_place, up, parent, flat.offset[parent], keys.width[up], keys.shift[up])
+        return cls(*(torch.from_numpy(part) for part in (*children, *parents)))
 
-    def num_reached(self, num_tables: int, max_children: int) -> np.ndarray:
+    def num_reached(self, num_tables: int, max_children: int) -> Tensor:
         """Returns for how many reached rows of each table there must be room ``(num_tables,)``."""
-        children = np.bincount(self.child_table, minlength=num_tables)
-        return max_children * children + np.bincount(self.parent_table, minlength=num_tables)
+        children = torch.bincount(self.child_table, minlength=num_tables)
+        return max_children * children + torch.bincount(self.parent_table, minlength=num_tables)
+
+    def to(self, device: torch.device) -> Frontier:
+        """Copies it to a device."""
+        return Frontier(*upload(self, device))
 
 
-def upload(arrays: Sequence[np.ndarray], device: torch.device) -> list[Tensor]:
-    """Copies int64 arrays to a device, all in one transfer."""
-    flat = torch.from_numpy(np.concatenate([array.reshape(-1) for array in arrays])).to(device, non_blocking=True)
-    parts = flat.split([array.size for array in arrays])
-    return [part.view(array.shape) for part, array in zip(parts, arrays, strict=True)]
+def upload(parts: Sequence[Tensor], device: torch.device) -> list[Tensor]:
+    """Copies int64 tensors to a device, all in one transfer."""
+    flat = torch.cat([part.reshape(-1) for part in parts]).to(device, non_blocking=True)
+    pieces = flat.split([part.numel() for part in parts])
+    return [piece.view(part.shape) for piece, part in zip(pieces, parts, strict=True)]
 
 
 def _pairs(tables: np.ndarray, offset: np.ndarray, keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

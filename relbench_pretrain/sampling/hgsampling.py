@@ -217,10 +217,10 @@ def sample(graph: FlatGraph, seed_table, seed_row, seed_limit, visible, budgets,
         if place != EMPTY:  # the same seed twice is one row, under the earlier limit
             work.cands[place, 2] = min(work.cands[place, 2], seed_limit[i])
             continue
-        key = graph.offset[seed_table[i]] + seed_row[i]
         num_cands = _reach(
-            key, seed_table[i], seed_row[i], seed_limit[i], 0.0, work.keys, work.slots, work.cands, work.weights, num_cands
-        )
+            graph.offset[seed_table[i]] + seed_row[i], seed_table[i], seed_row[i], seed_limit[i], 0.0,
+            work.keys, work.slots, work.cands, work.weights, num_cands,
+        )  # fmt: skip
         num_drawn = _take(num_cands - 1, work.cands, positions, drawn, num_drawn)
     for r in range(len(budgets)):
         # 1. The neighbours of the rows drawn last enter the budgets (Algorithm 2).

@@ -27,7 +27,7 @@ class RelationalLoader(NodeLoader):
     Args:
         graph: The graph, already indexed by the sampler.
         node_sampler: The sampler.
-        input_nodes: Table and row numbers of the seeds; the table is ``ANY_TABLE`` if rows are numbered over all tables.
+        input_nodes: Table and row numbers of the seeds; the table is ``ANY_TABLE`` if rows are numbered over all.
         input_time: Time limit of each seed in UNIX seconds ``(num_seeds,)``.
         input_id: A number for each seed that the batch's randomness is derived from; its place by default.
         transform: Applied to each batch, in the worker.

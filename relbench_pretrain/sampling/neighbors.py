@@ -241,7 +241,9 @@ def _visit_parents(graph, visible, work, keys, slots, positions, seed, own, begi
         for k in range(first, final):
             row, other = parent[base + k - first], key_parent[k]
             if 0 <= row < visible[seed, other]:
-                place = _place(offset[other] + row, other, row, mode, seed, keys, slots, nodes, modes, positions, end, size)
+                place = _place(
+                    offset[other] + row, other, row, mode, seed, keys, slots, nodes, modes, positions, end, size
+                )
                 size += place == size
                 links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[i, 3], nodes[place, 3]
                 links[num_links, 3], links[num_links, 4] = 0, DOWN
@@ -283,7 +285,9 @@ def _visit_children(
                 rank = chosen[c] if uniform else c
                 mode = LEADS if follow == 0 or rank < follow else PARENTS_ONLY
                 other = child_row[start + degree - 1 - rank]
-                place = _place(offset[child] + other, child, other, mode, seed, keys, slots, nodes, modes, positions, end, size)
+                place = _place(
+                    offset[child] + other, child, other, mode, seed, keys, slots, nodes, modes, positions, end, size
+                )
                 size += place == size
                 links[num_links, 0], links[num_links, 1], links[num_links, 2] = k, nodes[place, 3], nodes[i, 3]
                 links[num_links, 3], links[num_links, 4] = rank, UP

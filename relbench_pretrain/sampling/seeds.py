@@ -85,7 +85,7 @@ class SeedSampler(Sampler[list[int]]):
         world_size: Number of processes.
 
     Raises:
-        ValueError: If ``over`` or the sizes make no sense.
+        ValueError: If ``over`` or the sizes make no sense, or there are fewer candidates than processes.
     """
 
     def __init__(
@@ -105,6 +105,11 @@ class SeedSampler(Sampler[list[int]]):
             raise ValueError(f"batch_size and num_batches must be positive, got {batch_size} and {num_batches}")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is not one of {world_size} processes")
+        if len(seeds.rows) < world_size:
+            raise ValueError(
+                f"{len(seeds.rows)} candidate seeds cannot be shared out to {world_size} processes: "
+                "take more seed tables or a longer span of time, or fewer processes"
+            )
         self.seeds = seeds
         self.batch_size = batch_size
         self.over = over
@@ -114,6 +119,11 @@ class SeedSampler(Sampler[list[int]]):
         self.rank = rank
         self.world_size = world_size
         self.epoch = 0
+
+    @property
+    def sampler(self) -> SeedSampler:
+        """Itself: of a loader's ``batch_sampler`` a trainer sets the epoch on what it calls ``sampler``."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch, whose order the next iteration takes."""
@@ -142,10 +152,12 @@ class SeedSampler(Sampler[list[int]]):
         total = min(self.batch_size * self.world_size, int(count.sum()))
         if self.over == "rows":
             return rng.multivariate_hypergeometric(count, total, method="marginals")
-        share = np.zeros_like(count)
-        while (left := total - share.sum()) > 0:  # what small tables cannot give is shared out again
-            open_tables = np.flatnonzero(share < count)
-            extra = np.full(len(open_tables), left // len(open_tables))
-            extra[rng.permutation(len(open_tables))[: left % len(open_tables)]] += 1
-            share[open_tables] = np.minimum(share[open_tables] + extra, count[open_tables])
+        share, left, order = count.copy(), total, np.argsort(count)
+        for place, table in enumerate(order):
+            even, rest = divmod(left, len(order) - place)
+            if count[table] > even:  # so are all that follow; the tables before it give all they have
+                share[order[place:]] = even
+                share[rng.permutation(order[place:])[:rest]] += 1
+                break
+            left -= int(count[table])
         return share

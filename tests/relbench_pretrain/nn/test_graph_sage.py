@@ -168,6 +168,13 @@ def test_tables_without_rows_and_without_features():
     assert set(out) == set(SIZES) - {"towns"}
 
 
+def test_a_database_without_keys():
+    encoder = build(GraphSchema({"alone": table(), "players": table()}))
+    x = {name: features(2)[name] for name in ("alone", "players")}
+    out = encoder(x, Subgraph({"alone": 3, "players": 12}, {}))
+    assert out["players"].shape == (12, 2, CHANNELS)
+
+
 def test_tables_named_like_methods():
     rename = {"players": "items", "teams": "keys", "towns": "type", "alone": "values"}
     tables = {

@@ -178,6 +178,7 @@ def test_a_table_without_rows(cls):
     # Data-parallel training waits for the gradient of every parameter.
     assert all(p.grad is not None for p in encoder.models["people"].parameters())
     assert encoder({}) == {}
+    assert encoder.eval()({"people": FRAME[:0]})["people"].shape == (0, CHANNELS)
 
 
 def broken_frame():
@@ -291,7 +292,8 @@ def test_parameters_exist_after_build_and_survive_a_state_dict(cls):
     encoder.build(SCHEMA, CHANNELS)
     before = [id(p) for p in encoder.parameters()]
     encoder.build(SCHEMA, 2 * CHANNELS)
-    assert before == [id(p) for p in encoder.parameters()] and before
+    assert before == [id(p) for p in encoder.parameters()]
+    assert before
     twin = cls()
     twin.build(SCHEMA, CHANNELS)
     twin.load_state_dict(encoder.state_dict())
@@ -316,10 +318,13 @@ def test_keep_mask():
     torch.manual_seed(0)
     for shape, dropout, dtype in (((999, 999), 0.2, torch.float32), ((300, 301), 0.75, torch.bfloat16)):
         keep, probability = keep_mask(torch.empty(shape, dtype=dtype), dropout)
-        assert keep.shape == shape and keep.dtype == dtype and set(keep.unique().tolist()) == {0.0, 1.0}
+        assert keep.shape == shape
+        assert keep.dtype == dtype
+        assert set(keep.unique().tolist()) == {0.0, 1.0}
         assert abs(probability - (1 - dropout)) < 1e-4
         assert abs(keep.double().mean() - (1 - dropout)) < 5e-3
-        assert keep.double().mean(0).std() < 0.1 and keep.double().mean(1).std() < 0.1
+        assert keep.double().mean(0).std() < 0.1
+        assert keep.double().mean(1).std() < 0.1
 
 
 def test_grouped_linear_equals_one_map_per_group():
@@ -384,7 +389,7 @@ def test_errors_name_the_table_and_the_remedy():
     encoder = build(LinearTableEncoder)
     with pytest.raises(ValueError, match="no encoder for table 'towns'"):
         encoder({"towns": FRAME})
-    with pytest.raises(ValueError, match="table 'keys' has the columns .* materialise"):
+    with pytest.raises(ValueError, match=r"table 'keys' has the columns .* materialise"):
         encoder({"keys": FRAME})
     with pytest.raises(ValueError, match="table 't' has no columns"):
         LinearTableEncoder().build(GraphSchema({"t": TableSchema({})}), CHANNELS)

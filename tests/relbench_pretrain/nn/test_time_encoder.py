@@ -38,7 +38,8 @@ def test_tables_named_like_methods_and_tables_without_rows():
     encoder = TimeEncoder()
     encoder.build(schema("items", "keys"), CHANNELS)
     out = encoder({"items": torch.tensor([DAY]), "keys": torch.empty(0, dtype=torch.long)})
-    assert out["items"].shape == (1, CHANNELS) and out["keys"].shape == (0, CHANNELS)
+    assert out["items"].shape == (1, CHANNELS)
+    assert out["keys"].shape == (0, CHANNELS)
     assert encoder({}) == {}
 
 
@@ -49,7 +50,8 @@ def test_parameters_exist_after_build_and_survive_a_state_dict():
         module.build(schema("items"), CHANNELS)
     parameters = [id(p) for p in encoder.parameters()]
     encoder.build(schema("items", "other"), 2 * CHANNELS)
-    assert parameters == [id(p) for p in encoder.parameters()] and len(parameters) == 2
+    assert parameters == [id(p) for p in encoder.parameters()]
+    assert len(parameters) == 2
     twin.load_state_dict(encoder.state_dict())
     age = {"items": torch.arange(5) * DAY}
     assert torch.equal(twin(age)["items"], encoder(age)["items"])
@@ -58,16 +60,18 @@ def test_parameters_exist_after_build_and_survive_a_state_dict():
 def test_a_table_without_time_column_is_an_error():
     encoder = TimeEncoder()
     encoder.build(schema("races"), CHANNELS)
-    with pytest.raises(ValueError, match="'static' has no time column.*races"):
+    with pytest.raises(ValueError, match=r"'static' has no time column.*races"):
         encoder({"static": torch.zeros(2)})
 
 
 def test_age_features():
     features = AgeFeatures()
-    assert not list(features.parameters()) and not features.state_dict()
+    assert not list(features.parameters())
+    assert not features.state_dict()
     age = torch.tensor([[0, DAY // 4], [365 * DAY, 40_000 * DAY]])  # (2, 2)
     out = features(age)
-    assert out.shape == (2, 2, features.num_features) and features.num_features == 17
+    assert out.shape == (2, 2, features.num_features)
+    assert features.num_features == 17
     assert out[0, 0].tolist() == [0.0] * 8 + [1.0] * 8 + [0.0]
     # The fastest wave has a period of a day, the slowest one of thirty years.
     torch.testing.assert_close(out[0, 1, [0, 8]], torch.tensor([1.0, 0.0]), rtol=0, atol=1e-6)

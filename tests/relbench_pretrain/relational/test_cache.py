@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -302,7 +303,9 @@ class TestSeveralProcesses:
             return build_graph(*args)
 
         monkeypatch.setattr(cache_module, "build_graph", slow_build)
-        assert_equal(load_graph(dataset, cache_dir=cache), graphs[1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CacheWarning)
+            assert_equal(load_graph(dataset, cache_dir=cache), graphs[1])
         assert len(entries(cache)) == 1
         assert not entries(cache)[0].startswith(".")
 

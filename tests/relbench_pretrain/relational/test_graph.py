@@ -196,7 +196,8 @@ class TestOverrides:
 
     def test_taken_from_a_schema(self, make_database):
         """Another database of the same structure, in which nothing would tell the types."""
-        first = fit_schema(make_database(), stypes={"events": {"paid": "categorical", "amount": None}})
+        overrides = {"events": {"paid": "categorical", "amount": None}, "items": {"price": None, "colour": None}}
+        first = fit_schema(make_database(), stypes=overrides)
         db = make_database(6, seed=5)
         db.table_dict["events"].df[["kind", "tags", "due", "note", "vector"]] = None
         assert fit_schema(db).structure_hash != first.structure_hash

@@ -67,7 +67,9 @@ class Shop:
                     found[child, column] = [int(r) for r in rows if limit is None or self.visible(child, r, limit)]
         return found
 
-    def inputs(self, table: str, rows: list[int], times: list[int] | int, ids: list[int] | None = None) -> NodeSamplerInput:
+    def inputs(
+        self, table: str, rows: list[int], times: list[int] | int, ids: list[int] | None = None
+    ) -> NodeSamplerInput:
         """Seeds for a sampler; one time may serve all."""
         times = [times] * len(rows) if isinstance(times, int) else times
         ids = torch.arange(len(rows)) if ids is None else torch.tensor(ids)
@@ -114,7 +116,8 @@ def make_database(seed: int = 0, sizes: dict[str, int] | None = None, days: int 
 
 def open_shop(db: Database, schema: GraphSchema | None = None) -> Shop:
     """Builds the graph of a database."""
-    return Shop(db, GraphIndex.from_graph(build_graph(db, schema or fit_schema(db, stypes=STYPES))))
+    stypes = {table: STYPES[table] for table in db.table_dict}
+    return Shop(db, GraphIndex.from_graph(build_graph(db, schema or fit_schema(db, stypes=stypes))))
 
 
 @dataclass(frozen=True)
