@@ -29,7 +29,7 @@ from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 
 SCHEMA, TENSORS = "schema.json", "graph.safetensors"
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever the same input would give other tensors, so that older files are no longer found."""
 
 ABANDONED_SECONDS = 24 * 60 * 60

@@ -101,7 +101,10 @@ def fit_schema(
     overrides: StypeOverrides = (stypes or {}) if not isinstance(stypes, GraphSchema) else _stypes_of(stypes, db)
     if unknown := set(overrides) - set(db.table_dict):
         raise StypeError(f"stypes: unknown tables {sorted(unknown)}; the database has {list(db.table_dict)}")
-    tables = {name: _fit_table(name, table, fitted_until, overrides, embedder, calendar) for name, table in db.table_dict.items()}
+    tables = {
+        name: _fit_table(name, table, fitted_until, overrides, embedder, calendar)
+        for name, table in db.table_dict.items()
+    }
     schema = GraphSchema(tables if given is None else _in_order_of(given, tables), embedder.name, fitted_until)
     return schema if _has_texts(schema) else replace(schema, text_embedder=None)
 

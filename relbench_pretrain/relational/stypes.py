@@ -48,6 +48,9 @@ YEAR_COLUMN = re.compile(r"(?:^|_|[a-z](?=[A-Z]))(?i:year_?(?:id|code))$")
 MIN_CLOCK_CORRELATION = 0.99
 """A number whose ranks agree this well with those of time is a clock."""
 
+MIN_CLOCK_ROWS = 10
+"""Fewer numbers may agree with time by chance."""
+
 SUPPORTED = {"numerical", "categorical", "multicategorical", "timestamp", "text_embedded", "embedding"}
 """What an override may ask for."""
 
@@ -121,10 +124,10 @@ def _infer_list_stype(values: pd.Series) -> stype | None:
 
 def _infer_string_stype(values: pd.Series, kind: str) -> stype | None:
     try:
-        counts = values.value_counts()
+        codes, distinct = pd.factorize(values)  # without a Categorical's unused categories
     except TypeError:
         return None  # records
-    distinct = counts.index
+    counts = np.bincount(codes)
     few = len(distinct) <= MAX_CATEGORIES and len(distinct) <= max(MAX_CATEGORY_SHARE * len(values), 2)
     # A frequent value beside many that come once is a placeholder beside names.
     if few and (len(distinct) <= 2 or (counts == 1).mean() <= MAX_SINGLE_SHARE):
@@ -184,8 +187,12 @@ def infer_table_stypes(
 
 def _counts_on(column: str, table: Table) -> bool:
     """Whether a number runs along with the time of its rows, as a year or a running number does."""
-    if table.time_col is None or len(table.df) < 3:
+    if table.time_col is None:
         return False
-    numbers = pd.Series(to_numbers(table.df[column]))
-    times = pd.Series(table.df[table.time_col].to_numpy())
-    return bool(numbers.rank().corr(times.rank()) >= MIN_CLOCK_CORRELATION)
+    number, time = to_numbers(table.df[column]), table.df[table.time_col].to_numpy()
+    ranks = pd.DataFrame({"number": number, "time": time}).dropna().rank()
+    if len(ranks) < MIN_CLOCK_ROWS or ranks["number"].nunique() < 3 or ranks["time"].nunique() < 2:
+        return False
+    # Many rows of one year tie: compare with the best that these ranks could do in another order.
+    best = np.corrcoef(np.sort(ranks, axis=0), rowvar=False)[0, 1]
+    return bool(np.corrcoef(ranks, rowvar=False)[0, 1] >= MIN_CLOCK_CORRELATION * best)

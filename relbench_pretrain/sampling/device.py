@@ -59,8 +59,10 @@ class DeviceHGSampler(RowSampler):
         super().__init__(index, seed)
         self.budgets = round_budgets(num_per_round, num_rounds, index.node_types)
         self.graph = DeviceGraph.from_index(index, torch.device(device))
+        # No more room than the whole database can fill. So rows later than every limit may change which rows are
+        # drawn where tables or families are that small, though not with what probability.
         self.max_children = max(1, min(max_children, self.graph.max_degree))
-        places = np.minimum(self.budgets, np.diff(index.flat.offset))  # no table can draw more rows than it has
+        places = np.minimum(self.budgets, np.diff(index.flat.offset))
         self._tables = [np.repeat(np.arange(places.shape[1]), row) for row in places]
         self._frontiers = [self._frontier(tables) for tables in self._tables]
         self._on_device = [frontier.to(self.graph.device) for frontier in self._frontiers]
@@ -276,7 +278,8 @@ def _named(names: list, parts: tuple[Tensor, ...]) -> dict:
 class DeviceLoader:
     """Makes the batches of :class:`RelationalLoader` on the device of a :class:`DeviceHGSampler`.
 
-    It takes no workers: there is nothing for them to prepare or to copy.
+    It takes no workers: there is nothing for them to prepare or to copy. Columns of lists (multicategorical) make the
+    host wait for the device a few times more, because the lists differ in length.
 
     Args:
         node_sampler: The sampler.

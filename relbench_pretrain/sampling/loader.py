@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch_frame import TensorFrame
+from torch_frame.data.multi_embedding_tensor import MultiEmbeddingTensor
 from torch_geometric.data import HeteroData
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, HeteroSamplerOutput
@@ -77,7 +80,7 @@ def join_batch(graph: RelationalGraph, out: HeteroSamplerOutput, input_type: str
     data, (input_id, seed_time, times) = HeteroData(), out.metadata
     for table, rows in out.node.items():
         store = data[table]
-        store.tf = graph.frames[table][rows]
+        store.tf = _take(graph.frames[table], rows)
         store.num_nodes = rows.numel()
         store.n_id = rows
         store.age = times.age[table]
@@ -97,6 +100,17 @@ def join_batch(graph: RelationalGraph, out: HeteroSamplerOutput, input_type: str
         store.input_id, store.seed_time, store.batch_size = input_id, seed_time, len(seed_time)
     data.random_seed = _random_seed(input_id, seed_time, seed)
     return data
+
+
+def _take(frame: TensorFrame, rows: Tensor) -> TensorFrame:
+    """Takes rows of a frame. Its own indexing also checks bounds, and for that would wait for a device."""
+    taken = copy.copy(frame)
+    for kind, cells in frame.feat_dict.items():
+        if isinstance(cells, MultiEmbeddingTensor):
+            taken.feat_dict[kind] = MultiEmbeddingTensor(len(rows), cells.num_cols, cells.values[rows], cells.offset)
+        else:
+            taken.feat_dict[kind] = cells[rows]
+    return taken
 
 
 def _random_seed(input_id: Tensor | None, seed_time: Tensor, seed: int) -> int:

@@ -22,7 +22,7 @@ from torch_frame.nn import (
     TimestampEncoder,
 )
 
-from relbench_pretrain.nn.attribute_encoders import MAX_DEVIATION, _folding_pays
+from relbench_pretrain.nn.affine_columns import MAX_DEVIATION, folding_pays
 from relbench_pretrain.nn.grouped_layers import grouped_layer, grouped_linear, keep_mask
 from relbench_pretrain.nn.sparse_matrix import SparseMatrix
 from relbench_pretrain.nn.table_encoders import LinearTableEncoder, ResNetTableEncoder, TransformerTableEncoder
@@ -41,6 +41,15 @@ KINDS = {
     "note": stype.text_embedded,
     "title": stype.text_embedded,
 }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Matrices this small gain nothing from threads, and on a busy machine they lose much."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def embed(texts):
@@ -224,10 +233,10 @@ def test_the_order_of_column_types_in_a_frame_does_not_matter():
 
 
 def test_folding_is_chosen_where_it_saves_multiplications():
-    assert _folding_pays(rows=400, features=2, channels=128, out_channels=256)
-    assert _folding_pays(rows=400, features=57, channels=128, out_channels=128)
-    assert not _folding_pays(rows=3, features=57, channels=128, out_channels=256)
-    assert not _folding_pays(rows=400, features=301, channels=128, out_channels=256)
+    assert folding_pays(rows=400, features=2, channels=128, out_channels=256)
+    assert folding_pays(rows=400, features=57, channels=128, out_channels=128)
+    assert not folding_pays(rows=3, features=57, channels=128, out_channels=256)
+    assert not folding_pays(rows=400, features=301, channels=128, out_channels=256)
 
 
 @pytest.mark.parametrize("cls", CLASSES)

@@ -140,6 +140,7 @@ class TestNames:
         settings = [
             {},
             {"fitted_until": UNTIL},
+            {"calendar": False},
             {"stypes": {"events": {"kind": None}}},
             {"stypes": {"events": {"kind": "text_embedded"}}},
             {"stypes": schema},

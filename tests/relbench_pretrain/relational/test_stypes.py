@@ -10,7 +10,7 @@ from relbench.base import Table
 from torch_frame import stype
 
 from relbench_pretrain.relational import stypes as stypes_module
-from relbench_pretrain.relational.stypes import MAX_CATEGORIES, infer_stype, infer_table_stypes
+from relbench_pretrain.relational.stypes import MAX_CATEGORIES, StypeError, infer_stype, infer_table_stypes
 
 MANY = range(MAX_CATEGORIES + 1)
 PROSE = [f"the {n}th of many short texts" for n in range(50)]
@@ -132,6 +132,50 @@ def test_limits_of_categories():
     assert infer_stype("x", pd.Series(["a", "b"])) is stype.categorical
 
 
+def test_many_values_that_come_once_are_names():
+    """Also where a placeholder that comes often makes their share look small."""
+    names = [f"name-{n}" for n in range(60)]
+    assert infer_stype("x", pd.Series([*names, *["nobody"] * 140])) is None
+    assert infer_stype("x", pd.Series([*names[:30] * 2, *names[30:60], *["nobody"] * 110])) is stype.categorical
+    assert infer_stype("x", pd.Series([*PROSE, *["nothing more to say"] * 150])) is stype.text_embedded
+    assert infer_stype("x", pd.Series(["once", *["often"] * 9])) is stype.categorical
+
+
+def test_unused_categories_of_a_categorical_do_not_count():
+    """They come from rows that may not be seen yet."""
+    values = pd.Series([*list("abc") * 2, *map(str, range(50))]).astype("category")
+    assert infer_stype("x", values[:6]) is stype.categorical
+    assert infer_stype("x", values) is None
+
+
+def test_points_in_time_are_left_out_without_calendar():
+    num_rows = 50
+    frame = pd.DataFrame(
+        {
+            "time": pd.date_range("2020", periods=num_rows, freq="17D"),
+            "due": pd.date_range("2021", periods=num_rows, freq="3D"),
+            "year": pd.date_range("2020", periods=num_rows, freq="17D").year,
+            "running": [float(n) if n % 7 else None for n in range(num_rows)],
+            "backwards": range(num_rows, 0, -1),
+            "age": np.random.default_rng(0).integers(100, size=num_rows),
+            "same": 1.0,
+            "year_id": 2020,
+            "kind": list("ab") * 25,
+        }
+    )
+    with_time = Table(frame, {}, None, "time")
+    assert list(infer_table_stypes("t", with_time)) == list(frame)
+    rest = ["backwards", "age", "same", "year_id", "kind"]
+    assert list(infer_table_stypes("t", with_time, calendar=False)) == rest
+    overrides = {"t": {"due": "timestamp", "running": "numerical"}}
+    assert list(infer_table_stypes("t", with_time, overrides, calendar=False)) == ["due", "running", *rest]
+    without_time = Table(frame, {}, None)
+    assert list(infer_table_stypes("t", without_time, calendar=False)) == ["year", "running", *rest]
+    few = Table(frame[["time", "running"]][:5], {}, None, "time")
+    assert infer_table_stypes("t", few, calendar=False) == {"running": stype.numerical}
+    assert infer_table_stypes("t", Table(frame[:0].astype(object), {}, None, "time"), calendar=False) == {}
+
+
 def test_sampled_texts_do_not_depend_on_the_order_of_rows(monkeypatch):
     monkeypatch.setattr(stypes_module, "SAMPLED_TEXTS", 10)
     found = set()
@@ -172,7 +216,7 @@ def test_overrides_win():
     ],
 )
 def test_wrong_overrides(overrides, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(StypeError, match=message):
         infer_table_stypes("t", table(a=[1, 2, 3]), {"t": overrides})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,8 @@ KEYS = {
 }
 TIMED = ("users", "orders", "reviews", "nothing")
 STYPES = {table: {"value": "numerical", "kind": "categorical"} for table in KEYS}
+STYPES["reviews"] |= {"note": "text_embedded"}
+STYPES["orders"] |= {"labels": "multicategorical"}
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,8 @@ def make_database(seed: int = 0, sizes: dict[str, int] | None = None, days: int 
         number = sizes[table]
         columns = {
             "id": np.arange(number),
-            "value": rng.normal(size=number),
+            # Many tags are duplicates of each other.
+            "value": rng.normal(size=number) * (table != "tags"),
             "kind": pd.Series(rng.choice(["a", "b", "c"], size=number), dtype="object"),
         }
         for column, parent in keys.items():
@@ -108,16 +112,24 @@ def make_database(seed: int = 0, sizes: dict[str, int] | None = None, days: int 
             # Some parents have far more child rows than others.
             chosen = np.floor(last * rng.random(number) ** 2)
             columns[column] = pd.Series(chosen).where((rng.random(number) < 0.8) & (last > 0)).astype("Int64")
+        if table == "reviews":
+            columns["note"] = [f"word{i % 7} word{i % 5}" for i in range(number)]
+        if table == "orders":
+            columns["labels"] = [list("xyz")[: i % 4] for i in range(number)]
         if table in TIMED:
             columns["time"] = pd.Series(pd.to_datetime(day[table], unit="D"), dtype="datetime64[ns]")
         tables[table] = Table(pd.DataFrame(columns), dict(keys), "id", "time" if table in TIMED else None)
     return Database(tables)
 
 
+def schema_of(db: Database, until: int | None = None) -> GraphSchema:
+    """Fits the schema of a database, whose column types do not depend on the draw."""
+    return fit_schema(db, until, {table: STYPES[table] for table in db.table_dict})
+
+
 def open_shop(db: Database, schema: GraphSchema | None = None) -> Shop:
     """Builds the graph of a database."""
-    stypes = {table: STYPES[table] for table in db.table_dict}
-    return Shop(db, GraphIndex.from_graph(build_graph(db, schema or fit_schema(db, stypes=stypes))))
+    return Shop(db, GraphIndex.from_graph(build_graph(db, schema or schema_of(db))))
 
 
 @dataclass(frozen=True)
@@ -169,11 +181,17 @@ def _equal(one: dict, other: dict) -> bool:
         return False
     for name, value in one.items():
         if name == "tf":
-            if not all(_same(value.feat_dict[kind], other[name].feat_dict[kind]) for kind in value.feat_dict):
+            pairs = [(cells, other[name].feat_dict[kind]) for kind, cells in value.feat_dict.items()]
+            if not all(_same(mine, theirs) for cells in pairs for mine, theirs in zip(*map(parts, cells), strict=True)):
                 return False
         elif not (_same(value, other[name]) if isinstance(value, Tensor) else value == other[name]):
             return False
     return True
+
+
+def parts(cells: Any) -> list[Tensor]:
+    """The tensors of which a feature consists."""
+    return [cells] if isinstance(cells, Tensor) else [cells.values, cells.offset]
 
 
 def _same(one: Tensor, other: Tensor) -> bool:
@@ -214,3 +232,15 @@ def read() -> Callable[[HeteroSamplerOutput], Sample]:
 def same_batch() -> Callable[[HeteroData, HeteroData], bool]:
     """Returns :func:`equal_batches`."""
     return equal_batches
+
+
+@pytest.fixture(scope="session")
+def fit() -> Callable[..., GraphSchema]:
+    """Returns :func:`schema_of`."""
+    return schema_of
+
+
+@pytest.fixture(scope="session")
+def feature_parts() -> Callable[[Any], list[Tensor]]:
+    """Returns :func:`parts`."""
+    return parts

@@ -94,7 +94,7 @@ def inclusions(shop, sampler, inputs, number):
 
 def test_both_samplers_have_the_same_distribution(shop):
     """The share of batches that hold each row, under limits, with few children and several rounds."""
-    number, settings = 1_200, {"num_per_round": 4, "num_rounds": 3, "max_children": 3}
+    number, settings = 1_000, {"num_per_round": 4, "num_rounds": 3, "max_children": 3}
     inputs = mixed_inputs(shop, 8)
     one, edges = inclusions(shop, HGSampler(shop.index, **settings), inputs, number)
     two, other_edges = inclusions(shop, DeviceHGSampler(shop.index, **settings, device="cpu"), inputs, number)
@@ -126,7 +126,7 @@ def test_a_round_draws_in_proportion_to_squared_budgets(make_shop):
         total = sum(weight[row] ** 2 for row in users)
         chance = weight[first] ** 2 / total * weight[second] ** 2 / (total - weight[first] ** 2)
         exact[frozenset((first, second))] += chance
-    sampler, counts, number = DeviceHGSampler(shop.index, {"users": 2}, 1, device="cpu"), Counter(), 1_500
+    sampler, counts, number = DeviceHGSampler(shop.index, {"users": 2}, 1, device="cpu"), Counter(), 1_000
     inputs = shop.inputs("orders", seeds, shop.end)
     for i in range(number):
         inputs.input_id = torch.arange(5) + 5 * i
@@ -142,13 +142,13 @@ def test_many_child_rows_enter_evenly_spaced_from_a_random_start(make_shop):
     tags = shop.children("items", 0)["tags", "item"]
     sampler, counts = DeviceHGSampler(shop.index, 100, 1, max_children=7, device="cpu"), Counter()
     inputs = shop.inputs("items", [0], 0)
-    for i in range(600):
+    for i in range(400):
         inputs.input_id = torch.tensor([i])
         found = sorted(tags.index(row) for row in sampler.sample_from_nodes(inputs).node["tags"].tolist())
         assert len(found) == 7
         assert set(np.diff(found)) <= {len(tags) // 7, len(tags) // 7 + 1}
         counts.update(found)
-    mean = 600 * 7 / len(tags)
+    mean = 400 * 7 / len(tags)
     assert all(abs(counts[place] - mean) < 4.5 * mean**0.5 for place in range(len(tags)))
 
 
@@ -219,14 +219,15 @@ def test_batches_have_all_that_those_of_the_other_loader_have(shop, table):
             assert torch.equal(device[table].seed_time, host[table].seed_time)
 
 
-def test_batches_are_equal_where_nothing_is_random(shop):
+def test_batches_are_equal_where_nothing_is_random(shop, feature_parts):
     for host, device in zip(*loaders(shop, num_per_round=300, num_rounds=2, max_children=150), strict=True):
         for table in host.node_types:
             order, other = host[table].n_id.argsort(), device[table].n_id.argsort()
             for name in ("n_id", "age", "duplicate", "parent_id", *(["time"] if "time" in host[table] else [])):
                 assert torch.equal(host[table][name][order], device[table][name][other])
             for kind, feature in host[table].tf.feat_dict.items():
-                assert torch.equal(feature[order], device[table].tf.feat_dict[kind][other])
+                theirs = device[table].tf.feat_dict[kind][other]
+                assert all(map(torch.equal, feature_parts(feature[order]), feature_parts(theirs)))
 
 
 def test_loader_begins_anew_and_hears_of_the_epoch(shop):

@@ -54,8 +54,9 @@ def test_draw_weighted_draws_one_after_the_other():
     assert_law(counts, {0: 1 / 14, 1: 4 / 14, 2: 9 / 14})
 
 
-def test_draw_weighted_survives_extreme_ratios():
-    weights = [1e-12] * 500 + [1.0] * 3 + [1e-12] * 500
+@pytest.mark.parametrize("weight", [1e-12, 1e-18])
+def test_draw_weighted_survives_extreme_ratios(weight):
+    weights = [weight] * 500 + [1.0] * 3 + [weight] * 500
     state = batch_state(5, np.arange(2))
     light = Counter()
     for _ in range(400):
@@ -280,8 +281,9 @@ def test_a_row_reached_under_two_limits_has_the_earlier_one(make_shop):
     early, late = orders[3], orders[-1]
     times = [shop.time("orders", late), shop.time("orders", early)]
     assert times[0] > times[1]
-    drawn = drawn_rows(HGSampler(shop.index, 3, 1), shop.inputs("orders", [late, early], times))
-    assert drawn["items", 0][0] == times[1]
+    sampler = HGSampler(shop.index, 3, 1)
+    for seeds, limits in [([late, early], times), ([early, late], times[::-1])]:
+        assert drawn_rows(sampler, shop.inputs("orders", seeds, limits))["items", 0][0] == times[1]
 
 
 def test_subgraphs_are_balanced_over_tables(make_shop, read):
