@@ -1,6 +1,6 @@
 """Rows per table in a batch: HGSampling beside plain neighbour sampling from the same seeds.
 
-    python benchmarks/balance.py ../shared/data/rel-f1
+python benchmarks/balance.py ../shared/data/rel-f1
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ class DensePretraining(nn.Module):
         self.sage = HeteroGraphSAGE(tables, edges, channels, "mean", num_layers)
         self.row = nn.ModuleDict({f"t_{t}": nn.Linear(channels, channels, bias=False) for t in tables})
         self.context = nn.ModuleDict({f"t_{t}": nn.Linear(channels, channels) for t in tables})
-        self.link = nn.ParameterDict({fk.column + fk.child: torch.randn(channels, channels) * 0.05 for fk in schema.foreign_keys})
+        self.link = nn.ParameterDict(
+            {fk.column + fk.child: torch.randn(channels, channels) * 0.05 for fk in schema.foreign_keys}
+        )
         self.schema = schema
 
     def forward(self, batch: HeteroData) -> Tensor:

@@ -31,9 +31,7 @@ def endless(side: str, dataset: str, seed_table: str) -> Iterator[HeteroData]:
     if side == "peer":
         return _forever(hgt_loader(visible_graph(graph, rows), seed_table, seeds))
     sampler = HGSampler(module.index, num_per_round=64, num_rounds=3)
-    return _forever(
-        RelationalLoader(graph, sampler, (seed_table, seeds), torch.full_like(seeds, until), batch_size=64)
-    )
+    return _forever(RelationalLoader(graph, sampler, (seed_table, seeds), torch.full_like(seeds, until), batch_size=64))
 
 
 def _forever(loader) -> Iterator[HeteroData]:

@@ -49,7 +49,9 @@ class BackboneCheckpoint(Callback):
         if trainer.sanity_checking or trainer.fast_dev_run or trainer.state.fn != "fit":
             return
         if self.monitor not in trainer.callback_metrics:
-            raise KeyError(f"BackboneCheckpoint monitors '{self.monitor}'; logged are {sorted(trainer.callback_metrics)}")
+            raise KeyError(
+                f"BackboneCheckpoint monitors '{self.monitor}'; logged are {sorted(trainer.callback_metrics)}"
+            )
         value = float(trainer.callback_metrics[self.monitor])
         if (value < self.best) if self.mode == "min" else (value > self.best):
             self.best = value

@@ -81,7 +81,13 @@ class CollapseMonitor(Callback):
         self._warned: set[str] = set()
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Keeps the batch's embeddings."""
         for table, x in outputs["embeddings"].items():

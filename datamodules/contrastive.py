@@ -93,10 +93,14 @@ class ContrastiveDataModule(RelationalDataModule):
         super().setup(stage)
         if hasattr(self, "cut"):
             return
-        times = torch.cat([t for name, t in self.graph.time.items() if self.schema.tables[name].time_column is not None])
+        times = torch.cat(
+            [t for name, t in self.graph.time.items() if self.schema.tables[name].time_column is not None]
+        )
         times = times[times <= self.val_time]
         if len(times) == 0:
-            raise ValueError(f"no row of '{self.dataset_name}' lies before its validation time: there is nothing to pretrain on")
+            raise ValueError(
+                f"no row of '{self.dataset_name}' lies before its validation time: there is nothing to pretrain on"
+            )
         start = int(times.min())
         self.cut = self.val_time - int(self.hparams.holdout * (self.val_time - start))
         rows = self.graph.rows_until(self.cut)
@@ -129,5 +133,11 @@ class ContrastiveDataModule(RelationalDataModule):
             world_size=trainer.world_size if trainer else 1,
         )
         return RelationalLoader(
-            self.graph, sampler, (ANY_TABLE, seeds.rows), limit, transform=self.view, batch_sampler=order, **self.worker_options()
+            self.graph,
+            sampler,
+            (ANY_TABLE, seeds.rows),
+            limit,
+            transform=self.view,
+            batch_sampler=order,
+            **self.worker_options(),
         )

@@ -113,7 +113,9 @@ class EntityTaskDataModule(RelationalDataModule):
             self.tables[split] = task_table(self.task, split)
         table = self.tables[split]
         until = self.test_time if split == "test" and self.regime == "frozen" else None
-        sampler = TemporalNeighborSampler(self.index, hparams.fanouts, hparams.strategy, hparams.follow, until, self.seed)
+        sampler = TemporalNeighborSampler(
+            self.index, hparams.fanouts, hparams.strategy, hparams.follow, until, self.seed
+        )
         return RelationalLoader(
             self.graph,
             sampler,

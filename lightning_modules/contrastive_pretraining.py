@@ -83,7 +83,9 @@ class ContrastivePretraining(LightningModule):
             Vectors per table ``(num_rows, num_views, channels)``, the original view first.
         """
         tables = batch.node_types
-        frames = {t: [batch[t].tf, batch[t].corrupted_tf] if "corrupted_tf" in batch[t] else [batch[t].tf] for t in tables}
+        frames = {
+            t: [batch[t].tf, batch[t].corrupted_tf] if "corrupted_tf" in batch[t] else [batch[t].tf] for t in tables
+        }
         age = {t: batch[t].age for t in tables if "time" in batch[t]}
         return self.backbone(frames, Subgraph.from_batch(batch), age)
 

@@ -61,7 +61,9 @@ class FineTuning(LightningModule):
         if start in ("frozen", "fine_tuned") and checkpoint is None:
             raise ValueError(f"start '{start}' needs a pretrained backbone: give model.checkpoint, the folder of one")
         if backbone is None and checkpoint is None:
-            raise ValueError("there is no network: give model.backbone, or model.checkpoint, whose network is then used")
+            raise ValueError(
+                "there is no network: give model.backbone, or model.checkpoint, whose network is then used"
+            )
         self.checkpoint = checkpoint
         self.start = start
         self.backbone = backbone if checkpoint is None else None
@@ -86,8 +88,13 @@ class FineTuning(LightningModule):
         data = self.trainer.datamodule
         if self.checkpoint is not None and self.schema is None:
             read_backbone(self.checkpoint).schema.require_same_structure(data.schema, f"checkpoint '{self.checkpoint}'")
-        if self.task is not None and (self.task.kind, self.task.entity_table) != (data.task_spec.kind, data.task_spec.entity_table):
-            raise ValueError(f"the checkpoint was trained for task '{self.task.name}', the data is '{data.task_spec.name}'")
+        if self.task is not None and (self.task.kind, self.task.entity_table) != (
+            data.task_spec.kind,
+            data.task_spec.entity_table,
+        ):
+            raise ValueError(
+                f"the checkpoint was trained for task '{self.task.name}', the data is '{data.task_spec.name}'"
+            )
         self.schema, self.task = self.schema or data.schema, self.task or data.task_spec
 
     def configure_model(self) -> None:
@@ -149,7 +156,9 @@ class FineTuning(LightningModule):
         metrics = self.metrics[stage]
         metrics.update(prediction, target.long() if self.task.kind == "binary_classification" else target)
         self.log(f"{prefix}/loss", self.loss(prediction, target), batch_size=len(target), sync_dist=True)
-        self.log_dict({f"{prefix}/{name}": metric for name, metric in metrics.items()}, prog_bar=True, batch_size=len(target))
+        self.log_dict(
+            {f"{prefix}/{name}": metric for name, metric in metrics.items()}, prog_bar=True, batch_size=len(target)
+        )
 
     def predict_step(self, batch: HeteroData, batch_idx: int) -> dict[str, Tensor]:
         """Returns entity rows, seed times and predictions (probabilities for a classification)."""

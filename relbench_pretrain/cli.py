@@ -110,8 +110,10 @@ def _experiment(name: str) -> str:
 
 
 def _leave_out_noise() -> None:
-    """Keeps what users can do nothing about off the terminal: advertisements, and warnings of libraries to themselves."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip: " not in record.getMessage())
+    """Keeps advertisements, and warnings that libraries give to themselves, off the terminal."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip: " not in record.getMessage()
+    )
     for message in (".*isinstance.treespec, LeafSpec.*", ".*does not have many workers.*", ".*torch.jit.*deprecated.*"):
         warnings.filterwarnings("ignore", message=message)
 

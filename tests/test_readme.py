@@ -14,7 +14,12 @@ from relbench_pretrain.evaluation.tables import read_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-QUICK = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.limit_val_batches=1", "--trainer.enable_progress_bar=false"]
+QUICK = [
+    "--trainer.max_steps=1",
+    "--trainer.val_check_interval=1",
+    "--trainer.limit_val_batches=1",
+    "--trainer.enable_progress_bar=false",
+]
 
 
 def blocks(language: str) -> list[str]:

@@ -14,7 +14,9 @@ STARTS = {
 }
 
 
-def demo(output_dir: str = "runs/demo", task: str = "customer-churn", steps: int = 300, epochs: int = 6, seed: int = 0) -> None:
+def demo(
+    output_dir: str = "runs/demo", task: str = "customer-churn", steps: int = 300, epochs: int = 6, seed: int = 0
+) -> None:
     """Pretrains on the built-in shop database and compares four ways to start on a binary task.
 
     Args:

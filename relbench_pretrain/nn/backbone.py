@@ -15,7 +15,7 @@ from relbench_pretrain.relational.schema import GraphSchema
 
 
 class Backbone(nn.Module):
-    """Attribute encoders and tabular model, then optionally relative time, then the graph encoder (Peleška and Šír 2025).
+    """Attribute encoders and tabular model, optionally relative time, graph encoder (Peleška and Šír 2025).
 
     Args:
         table_encoder: Features to one vector per row.

@@ -86,7 +86,9 @@ class TemporalTransformer(GraphEncoder):
         for embedding in (self.table_vector, self.path_vector, self.rank_vector):
             nn.init.normal_(embedding.weight, std=0.02)
         self.input_dropout = nn.Dropout(self.dropout)
-        self.layers = nn.ModuleList(AttentionLayer(channels, self.num_heads, self.dropout) for _ in range(self.num_layers))
+        self.layers = nn.ModuleList(
+            AttentionLayer(channels, self.num_heads, self.dropout) for _ in range(self.num_layers)
+        )
         self.norm = nn.LayerNorm(channels)
 
     def forward(self, x: dict[str, Tensor], graph: Subgraph) -> dict[str, Tensor]:
@@ -108,7 +110,9 @@ class TemporalTransformer(GraphEncoder):
         views = rows.shape[1:-1]
         rows = rows.flatten(1, -2) if views else rows.unsqueeze(1)  # (num_rows, num_views, channels)
         table_of = torch.repeat_interleave(
-            torch.arange(len(tables), device=rows.device), torch.tensor(sizes, device=rows.device), output_size=sum(sizes)
+            torch.arange(len(tables), device=rows.device),
+            torch.tensor(sizes, device=rows.device),
+            output_size=sum(sizes),
         )
         rows = self.row_norm(rows) + self.table_vector(table_of).unsqueeze(1)
 
@@ -117,11 +121,17 @@ class TemporalTransformer(GraphEncoder):
         out = self._attend(rows, tokens)  # (num_targets, num_views, channels)
         out = out.unflatten(1, views) if views else out.squeeze(1)
         counts = [targets[table] for table in tables]
-        return {table: part for table, part, n in zip(tables, out.split(counts), counts, strict=True) if n or not graph.num_targets}
+        return {
+            table: part
+            for table, part, n in zip(tables, out.split(counts), counts, strict=True)
+            if n or not graph.num_targets
+        }
 
     def _attend(self, rows: Tensor, tokens: Tokens) -> Tensor:
         """Runs the transformer over the tokens of each target. Returns ``(num_targets, num_views, channels)``."""
-        place = self.path_vector(tokens.path) + self.rank_vector(tokens.rank.clamp(max=self.rank_vector.num_embeddings - 1))
+        place = self.path_vector(tokens.path) + self.rank_vector(
+            tokens.rank.clamp(max=self.rank_vector.num_embeddings - 1)
+        )
         age = self.age_map(self.age_features(tokens.age))  # (num_tokens, channels)
         place = place + torch.where((tokens.age >= 0).unsqueeze(-1), age, 0.0)
         place = place + (tokens.place == 0).unsqueeze(-1) * self.class_vector

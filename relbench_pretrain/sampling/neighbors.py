@@ -123,6 +123,8 @@ FEW_ROWS = 512
 class Scratch(NamedTuple):
     """Working memory that lives from batch to batch: fresh memory would cost more than the sampling itself.
 
+    Rows and links are 32 bits wide, to stay in the processor's cache; no table has 2³¹ rows.
+
     Args:
         keys: Hash table of the rows reached from one seed ``(at least 2 * capacity,)``.
         slots: The position in ``nodes`` of each key.

@@ -96,7 +96,10 @@ def main() -> None:
     write(
         "pretraining.csv",
         ["graph encoder", *LEVELS, "seconds"],
-        [[e, *(f"{r.metrics[f'val/loss_{n}']:.3f}" for n in LEVELS), f"{r.seconds:.0f}"] for e, r in pretrained.items()],
+        [
+            [e, *(f"{r.metrics[f'val/loss_{n}']:.3f}" for n in LEVELS), f"{r.seconds:.0f}"]
+            for e, r in pretrained.items()
+        ],
     )
     write(
         "downstream.csv",
