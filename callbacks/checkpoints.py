@@ -73,7 +73,7 @@ class BackboneCheckpoint(Callback):
             return
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
         info = {"step": trainer.global_step, "epoch": trainer.current_epoch, "metrics": metrics}
-        save_backbone(folder, pl_module.backbone, info)
+        save_backbone(folder, pl_module.backbone, info)  # type: ignore[arg-type]
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

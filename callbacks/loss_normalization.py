@@ -27,7 +27,7 @@ class LossNormalization(Callback):
         """
         if not hasattr(pl_module, "normalization"):
             raise TypeError(f"LossNormalization goes with ContrastivePretraining, not with {type(pl_module).__name__}")
-        pl_module.normalization = self.rule
+        pl_module.normalization = self.rule  # type: ignore[assignment]
 
     def state_dict(self) -> dict[str, Any]:
         return {"rule": type(self.rule).__name__, "state": self.rule.state_dict()}

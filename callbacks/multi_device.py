@@ -25,8 +25,8 @@ class MultiDevice(Callback):
         if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
             raise ValueError(
                 "seeds are shared out by the datamodule: set trainer.use_distributed_sampler to false "
-                "(trainer/ddp.yaml does)"
+                "(trainer/pretraining.yaml does)"
             )
         for objective in pl_module.modules():
             if hasattr(objective, "gather_negatives"):
-                objective.gather_negatives = self.gather_negatives and trainer.world_size > 1
+                objective.gather_negatives = self.gather_negatives and trainer.world_size > 1  # type: ignore[assignment]

@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
-import torch
+from relbench.base import AutoCompleteTask, EntityTask
 from torch_geometric.data import HeteroData
 
 from datamodules.relational import RelationalDataModule, Stypes
-from relbench_pretrain.relational.tasks import Split, TaskTable, load_task, task_spec, task_table
+from relbench_pretrain.relational.tasks import Split, TaskTable, hidden_columns, load_task, task_spec, task_table
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
 
 
 class Labels:
-    """Adds the seeds' labels to a batch.
+    """Adds labels and times of the seeds to a batch.
 
     Args:
         table: The entity table.
-        target: All labels of the split ``(num_labels,)``.
+        labels: All labels of the split.
     """
 
-    def __init__(self, table: str, target: torch.Tensor) -> None:
+    def __init__(self, table: str, labels: TaskTable) -> None:
         self.table = table
-        self.target = target
+        self.labels = labels
 
     def __call__(self, batch: HeteroData) -> HeteroData:
-        batch[self.table].y = self.target[batch[self.table].input_id]
+        store = batch[self.table]
+        store.y, store.seed_time = self.labels.target[store.input_id], self.labels.time[store.input_id]
         return batch
 
 
@@ -82,14 +84,21 @@ class EntityTaskDataModule(RelationalDataModule):
             raise ValueError(f"regime must be 'rolling' or 'frozen', got '{regime}'")
         self.save_hyperparameters(logger=False)
         self.regime = regime
+        self.tables: dict[str, TaskTable] = {}
+
+    @cached_property
+    def task(self) -> EntityTask:
+        """RelBench's task object."""
+        return load_task(self.dataset, self.hparams.task)
 
     def setup(self, stage: str) -> None:
         """Opens the graph and reads the task's labels."""
         super().setup(stage)
-        if not hasattr(self, "task_spec"):
-            self.task = load_task(self.dataset, self.hparams.task)
-            self.task_spec = task_spec(self.task, self.hparams.task)
-            self.tables: dict[str, TaskTable] = {}
+        self.task_spec = task_spec(self.task, self.hparams.task)
+
+    def hidden_columns(self) -> list[tuple[str, str]]:
+        """Returns what the labels are made from: an autocomplete task's target is a column of the database."""
+        return hidden_columns(self.task)
 
     def train_dataloader(self) -> RelationalLoader:
         """Labels of the training split, in another order every epoch."""
@@ -120,8 +129,9 @@ class EntityTaskDataModule(RelationalDataModule):
             self.graph,
             sampler,
             (self.task_spec.entity_table, table.row),
-            table.time,
-            transform=Labels(self.task_spec.entity_table, table.target),
+            # The other rows of an autocomplete label's own event bear its time and can give the label away.
+            table.time - int(isinstance(self.task, AutoCompleteTask)),
+            transform=Labels(self.task_spec.entity_table, table),
             batch_size=hparams.batch_size if shuffle else hparams.eval_batch_size or hparams.batch_size,
             shuffle=shuffle,
             # A last batch of one label would break batch normalisation.

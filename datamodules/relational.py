@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lightning.pytorch import LightningDataModule
 from relbench.load import RelBenchDataset
 
@@ -104,8 +106,13 @@ class RelationalDataModule(LightningDataModule):
             schema=schema,
             cache_dir=self.cache_dir,
             calendar=self.calendar,
+            hidden=self.hidden_columns(),
         )
 
-    def worker_options(self) -> dict[str, object]:
+    def hidden_columns(self) -> list[tuple[str, str]]:
+        """Returns the tables and columns that must not be features."""
+        return []
+
+    def worker_options(self) -> dict[str, Any]:
         """Options of the data loaders that follow from the number of workers."""
         return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}

@@ -58,14 +58,16 @@ def save_backbone(folder: str | Path, backbone: Backbone, info: dict[str, Any] |
         save_file(weights, temporary / WEIGHTS)
         description = {"config": to_config(backbone), "schema": backbone.schema.to_dict(), "info": info or {}}
         (temporary / DESCRIPTION).write_text(json.dumps(description, indent=1))
+        mode = (temporary / DESCRIPTION).stat().st_mode
+        (temporary / WEIGHTS).chmod(mode)  # safetensors lets nobody else read it
         older = temporary / "older"
         if folder.exists():
             folder.rename(older)
-        temporary_new = temporary.with_name(temporary.name + "-new")
-        temporary_new.mkdir()
+        complete = temporary.with_name(temporary.name + "-new")
+        complete.mkdir()
         for name in (WEIGHTS, DESCRIPTION):
-            (temporary / name).rename(temporary_new / name)
-        temporary_new.rename(folder)
+            (temporary / name).rename(complete / name)
+        complete.rename(folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder

@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def make_demo(folder: str, num_rows: int = 20_000, seed: int = 0) -> None:
     print(write_demo_database(folder, num_rows, seed))
 
 
-COMMANDS = {"demo": demo, "make-demo": make_demo}
+COMMANDS: dict[str, Callable[..., None]] = {"demo": demo, "make-demo": make_demo}
 
 
 class SaveConfig(SaveConfigCallback):

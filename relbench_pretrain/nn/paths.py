@@ -135,7 +135,8 @@ def walk_paths(
         found, leads = _one_hop(paths, edges, frontier, limit, follow)
         met.append(found)
         frontier = tuple(part[leads] for part in found[:3])
-    return _layout(*(torch.cat(parts) for parts in zip(*met, strict=True)), len(node), int(starts[-1]), max_tokens)
+    walked = [torch.cat(parts) for parts in zip(*met, strict=True)]
+    return _layout(walked, len(node), int(starts[-1]), max_tokens)
 
 
 def _all_edges(schema: GraphSchema, graph: Subgraph, starts: dict[str, int], num_rows: int, device) -> _Edges:
@@ -148,13 +149,19 @@ def _all_edges(schema: GraphSchema, graph: Subgraph, starts: dict[str, int], num
         from_child.append(torch.full_like(src, i % 2 == 0, dtype=torch.bool))
         rank.append(graph.rank[edge_type])
         age.append(graph.age[edge_type])
-    target, rank = torch.cat(target), torch.cat(rank)
-    order = torch.argsort(rank, stable=True)
-    order = order[torch.argsort(target[order], stable=True)]
+    ends, ranks = torch.cat(target), torch.cat(rank)
+    order = torch.argsort(ranks, stable=True)
+    order = order[torch.argsort(ends[order], stable=True)]
     first = torch.zeros(num_rows + 1, dtype=torch.int64, device=device)
-    first[1:] = torch.bincount(target, minlength=num_rows).cumsum(0)
-    parts = (torch.cat(source), torch.cat(number), rank, torch.cat(age))
-    return _Edges(*(part[order] for part in parts), first, torch.cat(from_child)[order])
+    first[1:] = torch.bincount(ends, minlength=num_rows).cumsum(0)
+    return _Edges(
+        source=torch.cat(source)[order],
+        edge_type=torch.cat(number)[order],
+        rank=ranks[order],
+        age=torch.cat(age)[order],
+        first=first,
+        from_child=torch.cat(from_child)[order],
+    )
 
 
 def _one_hop(paths: PathVocabulary, edges: _Edges, frontier, limit: int, follow: int):
@@ -172,8 +179,9 @@ def _one_hop(paths: PathVocabulary, edges: _Edges, frontier, limit: int, follow:
     return (target[origin], edges.source[edge], following, rank, edges.age[edge]), leads
 
 
-def _layout(target, node, path, rank, age, num_targets: int, num_rows: int, max_tokens: int) -> Tokens:
+def _layout(walked: list[Tensor], num_targets: int, num_rows: int, max_tokens: int) -> Tokens:
     """Drops what was met before and puts the tokens in order of targets."""
+    target, node, path, rank, age = walked
     key = target * num_rows + node
     order = torch.argsort(key, stable=True)  # equal keys stay in order of meeting
     again = torch.zeros_like(order, dtype=torch.bool)

@@ -116,7 +116,7 @@ def _with_datetimes(df: pd.DataFrame, time_col: str | None) -> pd.DataFrame:
         return df  # the check says so
     objects = [column for column in df.select_dtypes("object") if column != time_col]
     dates = [column for column in objects if ptypes.infer_dtype(df[column], skipna=True) == "date"]
-    return df.assign(**{column: df[column].astype("datetime64[s]") for column in dates}) if dates else df
+    return df.astype(dict.fromkeys(dates, "datetime64[s]")) if dates else df
 
 
 def _is_path(dataset: str | Path) -> bool:

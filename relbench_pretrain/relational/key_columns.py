@@ -45,8 +45,8 @@ def integer_keys(series: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]
     if ptypes.is_bool_dtype(series.dtype) or not ptypes.is_numeric_dtype(series.dtype):
         raise _not_integer(series, _odd_rows(series, null), where)
     if ptypes.is_integer_dtype(series.dtype):
-        fill = {"na_value": -1} if null.any() else {}
-        return np.array(series.to_numpy(dtype=np.int64, **fill)), null
+        present = series.fillna(-1) if null.any() else series
+        return np.array(present.to_numpy(dtype=np.int64)), null
     values = series.to_numpy(dtype=np.float64, na_value=np.nan)
     odd = ~null & ((values != np.floor(values)) | np.isinf(values))
     if odd.any():
@@ -60,7 +60,7 @@ def _odd_rows(series: pd.Series, null: np.ndarray) -> Iterable[int]:
     if series.dtype != object:
         return np.flatnonzero(~null)
     values = series.to_numpy()
-    return (i for i in np.flatnonzero(~null) if kind_of(type(values[i])) != "number" or values[i] % 1 != 0)
+    return (int(i) for i in np.flatnonzero(~null) if kind_of(type(values[i])) != "number" or values[i] % 1 != 0)
 
 
 def _not_integer(series: pd.Series, rows: Iterable[int], where: str) -> DatabaseError:

@@ -173,7 +173,7 @@ class ShopLife:
         }
         late = np.zeros(len(who))
         late[delivery["order"] - self.num_orders + len(who)] = delivery["days_late"] > 1
-        self.upcoming = -0.6 * np.bincount(who, late, minlength=len(self.mood))
+        self.upcoming = -0.6 * np.bincount(who, late, minlength=len(self.mood))  # type: ignore[assignment]
         items, reviews = self._fill_baskets(who, when, number)
         return {
             "orders": orders,
