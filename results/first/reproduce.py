@@ -83,8 +83,11 @@ def main() -> None:
     parser.add_argument("--collect", action="store_true", help="only write the tables, from runs that are there")
     args = parser.parse_args()
 
-    needed = args.collect or args.starts != ["scratch"]
-    pretrained = {e: pretrain(args.output_dir, args.dataset, e, args.steps) for e in args.encoders if needed}
+    pretrained = {}
+    for encoder in args.encoders:
+        done = (args.output_dir / f"pretraining-{encoder}" / "fit.seconds").exists()
+        if done or not (args.collect or args.starts == ["scratch"]):
+            pretrained[encoder] = pretrain(args.output_dir, args.dataset, encoder, args.steps)
     results: dict[tuple[str, str, str], list[Run]] = {}
     for seed, task, encoder, start in itertools.product(args.seeds, args.tasks, args.encoders, args.starts):
         folder = args.output_dir / f"{task}-{encoder}-{start}-{seed}"
