@@ -10,7 +10,15 @@ from torch_geometric.data import HeteroData
 from datamodules.relational import RelationalDataModule, Stypes
 from relbench_pretrain.contrastive.corruption import Corruption
 from relbench_pretrain.relational.text import TextEmbedder
-from relbench_pretrain.sampling import ANY_TABLE, HGSampler, RelationalLoader, SeedRows, SeedSampler
+from relbench_pretrain.sampling import (
+    ANY_TABLE,
+    DeviceHGSampler,
+    DeviceLoader,
+    HGSampler,
+    RelationalLoader,
+    SeedRows,
+    SeedSampler,
+)
 from relbench_pretrain.sampling.hgsampling import Budget
 
 
@@ -47,6 +55,8 @@ class ContrastiveDataModule(RelationalDataModule):
         seeds_over: ``"tables"`` shares seeds out evenly over tables, ``"rows"`` by their size.
         time_limit: Whether training subgraphs hold no row later than their seed; validation's never do.
         corruption: How views are corrupted; every cell with probability 0.4 by default.
+        device_sampling: Whether graph and features live on the training device and batches are drawn there, in
+            tensor operations of the same distribution; then no workers are needed, and memory for the whole graph is.
         holdout: The share of the time before validation that is held out.
         batches_per_epoch: Training batches per epoch; by default as many as draw every row once.
         val_batches: Batches per validation.
@@ -71,6 +81,7 @@ class ContrastiveDataModule(RelationalDataModule):
         seeds_over: Literal["tables", "rows"] = "tables",
         time_limit: bool = False,
         corruption: Corruption | None = None,
+        device_sampling: bool = False,
         holdout: float = 0.1,
         batches_per_epoch: int | None = None,
         val_batches: int = 20,
@@ -86,7 +97,10 @@ class ContrastiveDataModule(RelationalDataModule):
         if not 0 < holdout < 1:
             raise ValueError(f"holdout must be a share between 0 and 1, got {holdout}")
         self.save_hyperparameters(logger=False)
+        if device_sampling and num_workers:
+            raise ValueError(f"device_sampling makes batches on the device: set num_workers to 0, not {num_workers}")
         self.corruption = corruption or Corruption()
+        self._device_sampler: DeviceHGSampler | None = None
 
     def setup(self, stage: str) -> None:
         """Opens the graph, divides its time and fits the corruption on the training rows."""
@@ -109,35 +123,33 @@ class ContrastiveDataModule(RelationalDataModule):
         self.train_seeds = SeedRows.between(self.index, None, self.cut, self.hparams.seed_tables)
         self.val_seeds = SeedRows.between(self.index, self.cut, self.val_time, self.hparams.seed_tables)
 
-    def train_dataloader(self) -> RelationalLoader:
+    def train_dataloader(self) -> RelationalLoader | DeviceLoader:
         """Training subgraphs, in another order every epoch."""
         limit = self.train_seeds.time if self.hparams.time_limit else torch.full_like(self.train_seeds.time, self.cut)
-        return self._loader(self.train_seeds, limit, self.hparams.batches_per_epoch, shuffle=True)
+        return self._loader(
+            self.train_seeds, limit, self._order(self.train_seeds, self.hparams.batches_per_epoch, True)
+        )
 
-    def val_dataloader(self) -> RelationalLoader:
+    def val_dataloader(self) -> RelationalLoader | DeviceLoader:
         """Subgraphs around held-out rows with what is earlier, the same ones every time."""
-        return self._loader(self.val_seeds, self.val_seeds.time, self.hparams.val_batches, shuffle=False)
+        order = self._order(self.val_seeds, self.hparams.val_batches, shuffle=False)
+        return self._loader(self.val_seeds, self.val_seeds.time, order)
 
-    def _loader(self, seeds: SeedRows, limit: torch.Tensor, num_batches: int | None, shuffle: bool) -> RelationalLoader:
-        hparams = self.hparams
-        sampler = HGSampler(self.index, hparams.num_per_round, hparams.num_rounds, hparams.max_children, self.seed)
-        trainer = self.trainer
-        order = SeedSampler(
-            seeds,
-            hparams.batch_size,
-            hparams.seeds_over,
-            num_batches,
-            shuffle,
-            self.seed,
-            rank=trainer.global_rank if trainer else 0,
-            world_size=trainer.world_size if trainer else 1,
-        )
-        return RelationalLoader(
-            self.graph,
-            sampler,
-            (ANY_TABLE, seeds.rows),
-            limit,
-            transform=self.view,
-            batch_sampler=order,
-            **self.worker_options(),
-        )
+    def _order(self, seeds: SeedRows, num_batches: int | None, shuffle: bool) -> SeedSampler:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        size, over = self.hparams.batch_size, self.hparams.seeds_over
+        return SeedSampler(seeds, size, over, num_batches, shuffle, self.seed, rank, world_size)
+
+    def _loader(self, seeds: SeedRows, limit: torch.Tensor, order: SeedSampler) -> RelationalLoader | DeviceLoader:
+        hparams, rows = self.hparams, (ANY_TABLE, seeds.rows)
+        budget = (hparams.num_per_round, hparams.num_rounds, hparams.max_children, self.seed)
+        if not hparams.device_sampling:
+            sampler, options = HGSampler(self.index, *budget), self.worker_options()
+            return RelationalLoader(
+                self.graph, sampler, rows, limit, transform=self.view, batch_sampler=order, **options
+            )
+        if self._device_sampler is None:  # training and validation share the graph on the device
+            device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+            self._device_sampler = DeviceHGSampler(self.index, *budget, device=device)
+            self._device_view = CorruptedView(self.corruption.to(device))
+        return DeviceLoader(self._device_sampler, rows, limit, order, transform=self._device_view)

@@ -141,13 +141,10 @@ class ContrastivePretraining(LightningModule):
         x = self(batch)
         levels = self.normalization(self.losses(batch, x), update=stage == "train")
         loss = torch.stack(list(levels.values())).sum()
-        values = {f"{stage}/loss": loss, **{f"{stage}/loss_{name}": value for name, value in levels.items()}}
-        self.log_dict(
-            {name: value.detach() for name, value in values.items()},
-            prog_bar=True,
-            batch_size=batch.num_nodes,
-            sync_dist=stage != "train",
-        )
+        options = {"batch_size": batch.num_nodes, "sync_dist": stage != "train"}
+        self.log(f"{stage}/loss", loss.detach(), prog_bar=True, **options)
+        by_level = {f"{stage}/loss_{name}": value.detach() for name, value in levels.items()}
+        self.log_dict(by_level, prog_bar=stage != "train", **options)
         return {"loss": loss, "embeddings": {table: views[:, 0].detach() for table, views in x.items()}}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:

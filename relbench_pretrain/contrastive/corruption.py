@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch_frame import TensorFrame
 
-from relbench_pretrain.contrastive.pools import POOLS
+from relbench_pretrain.contrastive.pools import POOLS, moved
 
 
 class Corruption:
@@ -36,6 +36,7 @@ class Corruption:
         self.probability = probability
         self.max_values = max_values
         self._tables: dict[str, _Table] = {}
+        self._device = torch.device("cpu")
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(probability={self.probability}, max_values={self.max_values})"
@@ -62,6 +63,13 @@ class Corruption:
         self._tables = {name: _Table(frame, self.max_values) for name, frame in frames.items()}
         return self
 
+    def to(self, device: torch.device) -> Corruption:
+        """Returns a copy whose values are on a device, for frames that are there; draws are still made on the host."""
+        result = copy.copy(self)
+        result._tables = {name: table.to(device) for name, table in self._tables.items()}
+        result._device = device
+        return result
+
     def __call__(self, frames: Mapping[str, TensorFrame], seed: int | torch.Generator) -> dict[str, TensorFrame]:
         """Returns corrupted copies; the frames stay as they are.
 
@@ -79,7 +87,7 @@ class Corruption:
         generator = seed if isinstance(seed, torch.Generator) else torch.Generator().manual_seed(seed)
         names = [name for name in self._tables if name in frames]  # the order of the frames may vary
         sizes = [len(frames[name]) * frames[name].num_cols for name in names]
-        uniform = torch.rand(sum(sizes), dtype=torch.float64, generator=generator).split(sizes)
+        uniform = torch.rand(sum(sizes), dtype=torch.float64, generator=generator).to(self._device).split(sizes)
         corrupted = {
             name: self._tables[name].corrupt(frames[name], self.probability, draw)
             for name, draw in zip(names, uniform, strict=True)
@@ -110,6 +118,13 @@ class _Table:
         self._pools = {kind: POOLS[kind](cells, max_values) for kind, cells in frame.feat_dict.items()}
         count = torch.cat([torch.zeros(0), *(pool.count for pool in self._pools.values())]).double()
         self._count, self._last = count, (count - 1).clamp(min=0)
+
+    def to(self, device: torch.device) -> _Table:
+        """Returns a copy on a device."""
+        result = copy.copy(self)
+        result._pools = {kind: moved(pool, device) for kind, pool in self._pools.items()}
+        result._count, result._last = self._count.to(device), self._last.to(device)
+        return result
 
     def corrupt(self, frame: TensorFrame, probability: float, uniform: Tensor) -> TensorFrame:
         """Returns a corrupted copy.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
@@ -87,7 +88,7 @@ class ListPool:
         length = torch.where(chosen, self._length[drawn], cells.offset.diff())
         start = torch.where(chosen, self._start[drawn] + len(cells.values), cells.offset[:-1])
         offset = torch.cat([length.new_zeros(1), length.cumsum(0)])
-        index = torch.arange(int(offset[-1])) + (start - offset[:-1]).repeat_interleave(length)
+        index = torch.arange(int(offset[-1]), device=offset.device) + (start - offset[:-1]).repeat_interleave(length)
         values = torch.cat([cells.values, self._values])[index]
         return MultiNestedTensor(cells.num_rows, cells.num_cols, values, offset)
 
@@ -99,6 +100,17 @@ POOLS: dict[stype, Callable[[Any, int], Pool]] = {
     stype.embedding: VectorPool,
     stype.multicategorical: ListPool,
 }
+
+
+def moved(pool: Any, device: torch.device) -> Any:
+    """Returns a copy of a pool whose tensors are on a device."""
+    result = copy.copy(pool)
+    for name, value in vars(pool).items():
+        if isinstance(value, Tensor):
+            setattr(result, name, value.to(device))
+        elif isinstance(value, list) and all(isinstance(part, DensePool) for part in value):
+            setattr(result, name, [moved(part, device) for part in value])
+    return result
 
 
 def _distinct(cells: Tensor, max_values: int) -> Tensor:

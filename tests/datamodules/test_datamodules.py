@@ -63,6 +63,28 @@ def test_corrupted_views_have_the_same_rows_and_other_cells(contrastive):
     assert frame != corrupted
 
 
+def test_batches_drawn_on_the_device_are_alike_and_train():
+    size = {"batch_size": 32, "num_per_round": 16, "num_rounds": 2, "val_batches": 2}
+    module = ContrastiveDataModule("demo-small", device_sampling=True, **size)
+    module.setup("fit")
+    batches = [batch for batch, _ in zip(module.train_dataloader(), range(3), strict=False)]
+    host = ContrastiveDataModule("demo-small", **size)
+    host.setup("fit")
+    for batch, other in zip(batches, host.train_dataloader(), strict=False):
+        assert batch.node_types == other.node_types
+        for table in batch.node_types:
+            assert set(batch[table].keys()) == set(other[table].keys())
+            assert abs(batch[table].num_nodes - other[table].num_nodes) <= 16
+            if "time" in batch[table]:
+                assert (batch[table].time <= module.cut).all()
+    assert len(list(module.val_dataloader())) == 2
+
+
+def test_device_sampling_takes_no_workers():
+    with pytest.raises(ValueError, match="num_workers to 0, not 2"):
+        ContrastiveDataModule("demo-small", device_sampling=True, num_workers=2)
+
+
 def test_bad_holdout_is_refused():
     with pytest.raises(ValueError, match=r"holdout.*1\.5"):
         ContrastiveDataModule("demo-small", holdout=1.5)
