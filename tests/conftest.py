@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
+# Small tensors gain nothing from threads, and on a busy machine they lose a great deal.
+torch.set_num_threads(1)
+
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
