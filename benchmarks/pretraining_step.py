@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from measure import alternate, memory_of, peak_megabytes, report
+from measure import alternate, memory_of, peak_of_work, report
 from peers import DensePretraining, hgt_loader, visible_graph
 
 from datamodules import ContrastiveDataModule
@@ -89,9 +89,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.memory:
         one = step(args.memory, args.dataset, args.seed_table, args.bf16)
-        for _ in range(args.repeat):
-            one()
-        print(peak_megabytes())
+        print(peak_of_work(one, args.repeat))
         return
     ours, peer = (step(side, args.dataset, args.seed_table, args.bf16) for side in ("ours", "peer"))
     print(f"first losses: ours {ours():.3f}, peer {peer():.3f}")

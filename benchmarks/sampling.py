@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Iterator
 
 import torch
-from measure import alternate, memory_of, peak_megabytes, report
+from measure import alternate, memory_of, peak_of_work, report
 from peers import hgt_loader, visible_graph
 from torch_geometric.data import HeteroData
 
@@ -49,9 +49,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.memory:
         batches = endless(args.memory, args.dataset, args.seed_table)
-        for _ in range(args.repeat):
-            next(batches)
-        print(peak_megabytes())
+        print(peak_of_work(lambda: next(batches), args.repeat))
         return
     ours, peer = (endless(side, args.dataset, args.seed_table) for side in ("ours", "peer"))
     rows = [sum(batch[t].num_nodes for t in batch.node_types) for batch in (next(ours), next(peer))]
