@@ -2,7 +2,15 @@
 
 from callbacks.checkpoints import BackboneCheckpoint
 from callbacks.diagnostics import CollapseMonitor, TypeBalance
+from callbacks.exports import PredictionWriter
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
 
-__all__ = ["BackboneCheckpoint", "CollapseMonitor", "LossNormalization", "MultiDevice", "TypeBalance"]
+__all__ = [
+    "BackboneCheckpoint",
+    "CollapseMonitor",
+    "LossNormalization",
+    "MultiDevice",
+    "PredictionWriter",
+    "TypeBalance",
+]

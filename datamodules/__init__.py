@@ -2,5 +2,6 @@
 
 from datamodules.contrastive import ContrastiveDataModule
 from datamodules.entity_task import EntityTaskDataModule
+from datamodules.recommendation import RecommendationDataModule
 
-__all__ = ["ContrastiveDataModule", "EntityTaskDataModule"]
+__all__ = ["ContrastiveDataModule", "EntityTaskDataModule", "RecommendationDataModule"]

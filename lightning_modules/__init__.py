@@ -2,5 +2,6 @@
 
 from lightning_modules.contrastive_pretraining import ContrastivePretraining
 from lightning_modules.fine_tuning import FineTuning
+from lightning_modules.recommendation import Recommendation
 
-__all__ = ["ContrastivePretraining", "FineTuning"]
+__all__ = ["ContrastivePretraining", "FineTuning", "Recommendation"]

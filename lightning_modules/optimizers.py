@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -13,23 +14,27 @@ from relbench_pretrain.nn.schedules import WarmupCosine
 
 
 def optimizer_and_schedule(
-    parameters: Iterable[nn.Parameter],
+    parameters: Iterable[nn.Parameter] | list[dict[str, Any]],
     optimizer: OptimizerCallable,
     lr_scheduler: LRSchedulerCallable | None,
     trainer: Trainer,
+    scales: Sequence[float] = (),
 ) -> OptimizerLRScheduler:
     """Makes an optimiser and, where there is one, a schedule that is stepped after every batch.
 
     Args:
-        parameters: What is trained.
+        parameters: What is trained, or groups of it.
         optimizer: Makes the optimiser from the parameters.
         lr_scheduler: Makes the schedule from the optimiser, or None.
         trainer: Knows how long the run is.
+        scales: The rate of each group over that of the optimiser.
 
     Returns:
         What ``configure_optimizers`` returns.
     """
     made = optimizer(parameters)
+    for group, scale in zip(made.param_groups, scales, strict=False):
+        group["lr"] *= scale
     if lr_scheduler is None:
         return made
     schedule = lr_scheduler(made)

@@ -21,14 +21,16 @@ import lightning_modules  # noqa: F401
 from callbacks.run_folder import logger_folder
 from relbench_pretrain.checkpoints import CheckpointError
 from relbench_pretrain.evaluation.demo import demo
+from relbench_pretrain.evaluation.study import StudyError, study
 from relbench_pretrain.relational.database import DatabaseError, DatasetError
 from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError
 from relbench_pretrain.relational.synthetic import write_demo_database
 from relbench_pretrain.relational.tasks import TaskError
 
-EXPERIMENTS = Path(str(files("relbench_pretrain"))) / "configs" / "experiment"
-USER_ERRORS = (CheckpointError, DatabaseError, DatasetError, SchemaError, StypeError, TaskError)
+CONFIGS = Path(str(files("relbench_pretrain"))) / "configs"
+EXPERIMENTS = CONFIGS / "experiment"
+USER_ERRORS = (CheckpointError, DatabaseError, DatasetError, SchemaError, StudyError, StypeError, TaskError)
 TRACEBACK_VARIABLE = "RELBENCH_PRETRAIN_TRACEBACK"
 
 
@@ -43,7 +45,11 @@ def make_demo(folder: str, num_rows: int = 20_000, seed: int = 0) -> None:
     print(write_demo_database(folder, num_rows, seed))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"demo": demo, "make-demo": make_demo}
+COMMANDS: dict[str, Callable[..., None]] = {"demo": demo, "make-demo": make_demo, "study": study}
+
+
+BY_NAME = ("study",)
+"""The commands whose arguments are too many to be given by their place."""
 
 
 class SaveConfig(SaveConfigCallback):
@@ -66,7 +72,10 @@ class RelBenchPretrainCLI(LightningCLI):
     """LightningCLI that also finds the shipped experiments by name."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Names the other commands and the shipped experiments under the help text."""
+        """Adds one option, and names the other commands and the shipped experiments under the help text."""
+        parser.add_argument(
+            "--test_after_fit", type=bool, default=False, help="Test the best checkpoint when training is done."
+        )
         names = sorted(str(path.relative_to(EXPERIMENTS)) for path in EXPERIMENTS.rglob("*.yaml"))
         parser.epilog = (
             f"Shipped experiments for --config: {', '.join(names)}. "
@@ -80,6 +89,11 @@ class RelBenchPretrainCLI(LightningCLI):
             self.config = parser.parse_args(resolve_configs(given))
         else:
             super().parse_arguments(parser, args)
+
+    def after_fit(self) -> None:
+        """Tests the checkpoint that validation chose, if that is wanted."""
+        if self.config["fit"].test_after_fit and not self.trainer.interrupted:
+            self.trainer.test(self.model, self.datamodule, ckpt_path="best", weights_only=False)
 
     def before_instantiate_classes(self) -> None:
         """Lets the data take the schema of the checkpoint that the model starts from."""
@@ -103,7 +117,7 @@ def resolve_configs(args: Sequence[str]) -> list[str]:
 
 
 def _experiment(name: str) -> str:
-    for path in (EXPERIMENTS / name, EXPERIMENTS / f"{name}.yaml"):
+    for path in (EXPERIMENTS / name, EXPERIMENTS / f"{name}.yaml", CONFIGS / name):
         if not Path(name).is_file() and path.is_file():
             return str(path)
     return name
@@ -128,7 +142,12 @@ def main(args: Sequence[str] | None = None) -> None:
     _leave_out_noise()
     try:
         if args and args[0] in COMMANDS:
-            auto_cli(COMMANDS[args[0]], args=args[1:], as_positional=True, prog=f"relbench-pretrain {args[0]}")
+            auto_cli(
+                COMMANDS[args[0]],
+                args=resolve_configs(args[1:]),
+                as_positional=args[0] not in BY_NAME,
+                prog=f"relbench-pretrain {args[0]}",
+            )
         else:
             RelBenchPretrainCLI(
                 LightningModule,

@@ -42,8 +42,8 @@ def demo(
     rows = []
     for start, label in STARTS.items():
         print(f"\nTask {task}: {label} ...", flush=True)
-        fit, test = _downstream(root / start, backbone, task, start, epochs, seed)
-        rows.append((label, test.metrics["test/rolling/roc_auc"], fit.seconds, fit.folder))
+        run = _downstream(root / start, backbone, task, start, epochs, seed)
+        rows.append((label, run.metrics["test/rolling/roc_auc"], run.seconds, run.folder))
     print("\n" + _table(task, rows))
     levels = {name: pretraining.metrics[f"val/loss_{name}"] for name in ("row", "link", "context")}
     print(
@@ -53,7 +53,7 @@ def demo(
     print(f"The pretrained backbone is in {backbone}. One seed on a small database shows how it works, not how well.")
 
 
-def _downstream(folder: Path, backbone: Path, task: str, start: str, epochs: int, seed: int) -> tuple[Run, Run]:
+def _downstream(folder: Path, backbone: Path, task: str, start: str, epochs: int, seed: int) -> Run:
     common = [
         "--config=fine_tuning/demo.yaml",
         f"--seed_everything={seed}",
@@ -62,9 +62,7 @@ def _downstream(folder: Path, backbone: Path, task: str, start: str, epochs: int
         f"--model.start={start}",
         f"--trainer.max_epochs={epochs}",
     ]
-    fit = run_cli("fit", common, folder)
-    best = fit.folder / "checkpoints" / "best.ckpt"
-    return fit, run_cli("test", [*common, f"--ckpt_path={best}"], folder)
+    return run_cli("fit", [*common, "--test_after_fit=true"], folder)
 
 
 def _table(task: str, rows: list[tuple[str, float, float, Path]]) -> str:

@@ -2,20 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+import sklearn.metrics as skm
+from relbench.base import EntityTask, RecommendationTask
 from torch import nn
 from torchmetrics import MeanAbsoluteError, MetricCollection, R2Score
-from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
+from torchmetrics.classification import (
+    BinaryAUROC,
+    BinaryAveragePrecision,
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MultilabelAUROC,
+    MultilabelF1Score,
+)
 
-from relbench_pretrain.relational.tasks import TaskSpec
+from relbench_pretrain.relational.tasks import BINARY, MULTICLASS, MULTILABEL, Split, TaskSpec
+
+MAIN_METRIC = {
+    "binary_classification": "roc_auc",
+    "multiclass_classification": "accuracy",
+    "multilabel_classification": "roc_auc",
+    "regression": "mae",
+    "recommendation": "map",
+}
+"""By task type the metric by which epochs are chosen and ways to start are compared."""
+
+ERRORS = ("mae", "nmae")
+"""The metrics of which less is better."""
 
 
 def task_loss(task: TaskSpec) -> nn.Module:
-    """Returns cross-entropy on logits for a classification, the absolute error for a regression."""
-    return nn.BCEWithLogitsLoss() if task.kind == "binary_classification" else nn.L1Loss()
+    """Returns cross-entropy on logits for classifications, the absolute error for a regression."""
+    if task.kind in (BINARY, MULTILABEL):
+        return nn.BCEWithLogitsLoss()
+    return nn.CrossEntropyLoss() if task.kind == MULTICLASS else nn.L1Loss()
 
 
 def task_metrics(task: TaskSpec) -> MetricCollection:
-    """Returns the metrics of a task: AUROC and average precision, or MAE and R²."""
-    if task.kind == "binary_classification":
+    """Returns the metrics that follow training; they are computed over all devices."""
+    n = task.num_outputs
+    if task.kind == BINARY:
         return MetricCollection({"roc_auc": BinaryAUROC(), "average_precision": BinaryAveragePrecision()})
+    if task.kind == MULTICLASS:
+        return MetricCollection(
+            {"accuracy": MulticlassAccuracy(n, average="micro"), "f1_macro": MulticlassF1Score(n, average="macro")}
+        )
+    if task.kind == MULTILABEL:
+        return MetricCollection({"roc_auc": MultilabelAUROC(n), "f1_macro": MultilabelF1Score(n)})
     return MetricCollection({"mae": MeanAbsoluteError(), "r2": R2Score()})
+
+
+def relbench_metrics(task: EntityTask | RecommendationTask, split: Split, prediction: np.ndarray) -> dict[str, float]:
+    """Computes the numbers to report, with RelBench's own ``task.evaluate``.
+
+    RelBench has AUROC, NMAE (the MAE over the standard deviation of the training targets) and MAP@k, but nothing for
+    multiclass and multilabel tasks; there, and for the MAE, its evaluator is given scikit-learn's metrics.
+
+    Args:
+        task: RelBench's task.
+        split: The split that was predicted.
+        prediction: In the order of the split: probabilities or values ``(num_labels,)``, the chosen class values
+            ``(num_labels,)`` of a multiclass task, probabilities ``(num_labels, num_outputs)`` of a multilabel task,
+            destinations ``(num_labels, num_recommended)`` of a recommendation.
+
+    Returns:
+        The metrics by name.
+    """
+    target = task.get_table(split, mask_input_cols=False)
+    kind = task.task_type.value
+    further: dict[str, list[Callable]] = {"regression": [mae], MULTICLASS: [accuracy, f1_macro], MULTILABEL: [roc_auc]}
+    if kind == MULTILABEL:  # scikit-learn wants a matrix, not an array of arrays
+        return {"roc_auc": roc_auc(np.stack(target.df[task.target_col].to_list()), prediction)}
+    return task.evaluate(prediction, target, [*task.metrics, *further.get(kind, [])])
+
+
+def mae(true: np.ndarray, predicted: np.ndarray) -> float:
+    """The mean absolute error, in the unit of the target."""
+    return float(skm.mean_absolute_error(true, predicted))
+
+
+def accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
+    """The share of right classes."""
+    return float(skm.accuracy_score(true, predicted))
+
+
+def f1_macro(true: np.ndarray, predicted: np.ndarray) -> float:
+    """The F1 score, averaged over classes."""
+    return float(skm.f1_score(true, predicted, average="macro"))
+
+
+def roc_auc(true: np.ndarray, predicted: np.ndarray) -> float:
+    """The area under the ROC curve, averaged over labels that have both values."""
+    mixed = (true.min(0) == 0) & (true.max(0) == 1)
+    return float(skm.roc_auc_score(true[:, mixed], predicted[:, mixed], average="macro"))

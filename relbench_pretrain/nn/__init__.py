@@ -12,6 +12,7 @@ from relbench_pretrain.nn.table_encoders import (
 )
 from relbench_pretrain.nn.temporal_transformer import TemporalTransformer
 from relbench_pretrain.nn.time_encoder import TimeEncoder
+from relbench_pretrain.nn.two_tower import TwoTower
 
 __all__ = [
     "Backbone",
@@ -25,4 +26,5 @@ __all__ = [
     "TemporalTransformer",
     "TimeEncoder",
     "TransformerTableEncoder",
+    "TwoTower",
 ]

@@ -42,6 +42,8 @@ class TemporalNeighborSampler(RowSampler):
         visible_until: No row later than this UNIX time is visible, whatever the seed's time (the *frozen* regime);
             None for each seed's own time (the *rolling* regime). Ages are counted from the seed's time in both.
         seed: Together with the ids of a batch's seeds it determines the batch.
+        max_staleness: For about half of the seeds the view ends up to so many seconds, drawn evenly, before their
+            time, so that a network learns to judge rows that are not fresh; 0 for none.
 
     Raises:
         ValueError: If fan-outs are missing, negative or name an unknown foreign key.
@@ -55,16 +57,20 @@ class TemporalNeighborSampler(RowSampler):
         follow: int = 0,
         visible_until: int | None = None,
         seed: int = 0,
+        max_staleness: int = 0,
     ) -> None:
         if strategy not in ("last", "uniform"):
             raise ValueError(f"strategy must be 'last' or 'uniform', got '{strategy}'")
         if follow < 0:
             raise ValueError(f"follow must be 0 (all rows) or more, got {follow}")
+        if max_staleness < 0:
+            raise ValueError(f"max_staleness must be 0 or more, got {max_staleness}")
         super().__init__(index, seed)
         self.fanouts = fanout_array(fanouts, index.graph.schema.foreign_keys)
         self.last = strategy == "last"
         self.follow = follow
         self.visible_until = visible_until
+        self.max_staleness = max_staleness
         self._work: Scratch | None = None
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
@@ -78,7 +84,7 @@ class TemporalNeighborSampler(RowSampler):
         """
         tables, rows, times = seed_arrays(self.index, inputs)
         ids = inputs.input_id.numpy() if inputs.input_id is not None else rows
-        limits = times if self.visible_until is None else np.minimum(times, self.visible_until)
+        limits = self._limits(times, ids)
         visible = self.index.visible_rows(limits)
         if self._work is None or len(rows) > len(self._work.nodes):
             self._work = Scratch.allocate(max(1 << 14, 64 * len(rows)), self.fanouts)
@@ -90,6 +96,14 @@ class TemporalNeighborSampler(RowSampler):
             if enough:
                 return flat_output(self.index, nodes, links, times, inputs, disjoint=True)
             self._work = Scratch.allocate(2 * len(self._work.nodes), self.fanouts)
+
+    def _limits(self, times: np.ndarray, ids: np.ndarray) -> np.ndarray:
+        """Returns the last second that each seed sees ``(num_seeds,)``."""
+        if self.max_staleness:
+            random = np.random.default_rng(batch_state(self.seed + 2, ids)[0])
+            lag = random.uniform(0, self.max_staleness, len(times)) * random.integers(0, 2, len(times))
+            times = times - lag.astype(np.int64)
+        return times if self.visible_until is None else np.minimum(times, self.visible_until)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_work": None}  # every worker has working memory of its own

@@ -100,7 +100,7 @@ def task():
 @pytest.mark.parametrize("split", ["train", "val", "test"])
 def test_labels_belong_to_their_rows(task, split):
     table = task.task.get_table(split, mask_input_cols=False).df
-    loader = getattr(task, f"{split}_dataloader")()
+    loader = task.loader(split)
     batch = next(iter(loader))
     store = batch["customers"]
     frame = table.iloc[store.input_id.numpy()]
@@ -110,7 +110,7 @@ def test_labels_belong_to_their_rows(task, split):
 
 
 def test_no_row_is_later_than_its_seed(task):
-    for batch in task.test_dataloader():
+    for batch in task.test_dataloader()[0]:
         seed_time = batch["customers"].seed_time
         for name in batch.node_types:
             if "time" in batch[name]:
@@ -118,9 +118,9 @@ def test_no_row_is_later_than_its_seed(task):
 
 
 def test_frozen_test_rows_see_nothing_after_the_test_time():
-    module = EntityTaskDataModule("customer-churn", "demo-small", regime="frozen", fanouts=[4, 2])
+    module = EntityTaskDataModule("customer-churn", "demo-small", regimes=["frozen"], fanouts=[4, 2])
     module.setup("test")
-    for loader in (module.test_dataloader(), module.val_dataloader()):
+    for loader in (*module.test_dataloader(), module.val_dataloader()):
         for batch in loader:
             for name in batch.node_types:
                 if "time" in batch[name]:

@@ -96,7 +96,7 @@ def test_regression_starts_at_the_median(tmp_path):
 
 
 def test_a_test_metric_carries_its_regime(data, tmp_path):
-    frozen = EntityTaskDataModule("customer-churn", "demo-small", fanouts=[4], regime="frozen")
+    frozen = EntityTaskDataModule("customer-churn", "demo-small", fanouts=[4], regimes=["frozen"])
     module = FineTuning(network())
     trainer = fit(module, frozen, tmp_path)
     (metrics,) = trainer.test(module, frozen, verbose=False)
@@ -107,8 +107,8 @@ def test_predictions_name_row_and_time(data, tmp_path):
     module = FineTuning(network())
     trainer = fit(module, data, tmp_path)
     parts = trainer.predict(module, data)
-    assert sum(len(part["row"]) for part in parts) == len(data.tables["test"])
-    assert torch.equal(torch.cat([part["time"] for part in parts]), data.tables["test"].time)
+    assert sum(len(part["row"]) for part in parts) == len(data.labels("test"))
+    assert torch.equal(torch.cat([part["time"] for part in parts]), data.labels("test").time)
     values = torch.cat([part["prediction"] for part in parts])
     assert ((values >= 0) & (values <= 1)).all()
 
@@ -135,3 +135,53 @@ def test_starts_without_their_checkpoint_are_refused():
         FineTuning()
     with pytest.raises(ValueError, match="'froze'"):
         FineTuning(network(), start="froze")
+
+
+def test_classes_are_trained_and_reported(tmp_path):
+    data = EntityTaskDataModule("customer-department", "demo-small", batch_size=64, fanouts=[8, 4], strategy="last")
+    module = FineTuning(network(), optimizer=lambda p: torch.optim.Adam(p, lr=1e-2))
+    trainer = fit(module, data, tmp_path, max_steps=-1, max_epochs=3, log_every_n_steps=1, limit_val_batches=1.0)
+    assert {"val/accuracy", "val/f1_macro", "val/score"} <= set(trainer.callback_metrics)
+    metrics = trainer.test(module, data, verbose=False)[0]
+    truth = data.task.get_table("test", mask_input_cols=False).df[data.task.target_col]
+    assert metrics["test/rolling/accuracy"] >= 0.9 * truth.value_counts(normalize=True).min()
+    predicted = torch.cat([part["prediction"] for part in trainer.predict(module, data)])
+    values = module.readable(predicted)
+    assert (values == truth.to_numpy()).mean() == pytest.approx(metrics["test/rolling/accuracy"], abs=1e-6)
+
+
+def test_reported_numbers_are_relbenchs_own(tmp_path):
+    data = EntityTaskDataModule("product-sales", "demo-small", batch_size=64, fanouts=[4])
+    module = FineTuning(network())
+    trainer = fit(module, data, tmp_path, max_steps=2)
+    metrics = trainer.test(module, data, verbose=False)[0]
+    predicted = torch.cat([part["prediction"] for part in trainer.predict(module, data)]).double().numpy()
+    assert metrics["test/rolling/nmae"] == pytest.approx(data.task.evaluate(predicted)["nmae"], rel=1e-5)
+    truth = data.task.get_table("test", mask_input_cols=False).df[data.task.target_col]
+    assert metrics["test/rolling/mae"] == pytest.approx(abs(truth - predicted).mean(), rel=1e-5)
+
+
+def test_a_backbone_thaws_part_by_part(data, checkpoint, tmp_path):
+    module = FineTuning(checkpoint=checkpoint, start="fine_tuned", unfreeze_every=1)
+    seen = []
+
+    original = module.on_train_epoch_start
+
+    def spy():
+        original()
+        parts = (module.backbone.graph_encoder, module.backbone.table_encoder)
+        seen.append([all(p.requires_grad for p in part.parameters()) for part in parts])
+
+    module.on_train_epoch_start = spy
+    fit(module, data, tmp_path, max_steps=-1, max_epochs=3, limit_train_batches=1)
+    assert seen == [[False, False], [True, False], [True, True]]
+
+
+def test_the_backbone_can_have_a_rate_of_its_own(data, checkpoint, tmp_path):
+    module = FineTuning(
+        checkpoint=checkpoint, start="fine_tuned", backbone_lr_scale=0.1, optimizer=lambda p: torch.optim.SGD(p, lr=1.0)
+    )
+    trainer = fit(module, data, tmp_path)
+    head, backbone = trainer.optimizers[0].param_groups
+    assert (head["lr"], backbone["lr"]) == (1.0, 0.1)
+    assert {id(p) for p in backbone["params"]} == {id(p) for p in module.backbone.parameters()}

@@ -1,0 +1,79 @@
+"""Predictions as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from lightning.pytorch.utilities import rank_zero_info
+from relbench.base import RecommendationTask
+from relbench.submit import write_prediction_table
+from torch import Tensor
+
+from callbacks.run_folder import run_folder
+
+
+class PredictionWriter(BasePredictionWriter):
+    """Writes what ``predict`` predicts, with entity keys and times, to ``predictions.parquet``.
+
+    The columns are those of the task's own table, with the prediction in place of the target: a probability, a value,
+    a class, a list of probabilities, or a list of destinations with the best first.
+
+    Args:
+        path: The file; ``predictions.parquet`` in the run's folder by default.
+        leaderboard: Whether to write RelBench's leaderboard table beside it too, ``DATASET__TASK.csv``.
+
+    Raises:
+        ValueError: If a leaderboard table is wanted for another split than test.
+    """
+
+    def __init__(self, path: str | None = None, leaderboard: bool = False) -> None:
+        super().__init__("epoch")
+        self.path = path
+        self.leaderboard = leaderboard
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
+    ) -> None:
+        """Joins the batches in the order of the split and writes the files."""
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        if self.leaderboard and data.hparams.predict_split != "test":
+            raise ValueError("the leaderboard has test rows: leave data.predict_split at 'test'")
+        places, prediction = _joined(trainer, predictions)
+        path = Path(self.path) if self.path else run_folder(trainer) / "predictions.parquet"
+        if not trainer.is_global_zero:
+            return
+        task, readable = data.task, pl_module.readable(prediction)  # type: ignore[operator]
+        table = task.get_table(data.hparams.predict_split, mask_input_cols=False).df
+        recommends = isinstance(task, RecommendationTask)
+        entity = task.src_entity_col if recommends else task.entity_col
+        target = task.dst_entity_col if recommends else task.target_col
+        frame = table[[task.time_col, entity]].iloc[places.numpy()].reset_index(drop=True)
+        frame[target] = list(readable) if readable.ndim > 1 else readable
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        pd.DataFrame(frame).to_parquet(temporary)
+        temporary.rename(path)
+        rank_zero_info(f"predictions: {path}")
+        if self.leaderboard:
+            name = f"{data.dataset.manifest.name}__{data.hparams.task}.csv"
+            write_prediction_table(task, np.asarray(readable), path.with_name(name))
+            rank_zero_info(f"leaderboard table: {path.with_name(name)}")
+
+
+def _joined(trainer: Trainer, predictions: Sequence[dict[str, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Returns places in the split, ascending, and what is predicted for them."""
+    places = torch.cat([part["input_id"] for part in predictions]).cpu()
+    values = torch.cat([part["prediction"] for part in predictions]).cpu()
+    if trainer.world_size > 1:  # a distributed sampler repeats rows until all processes have as many
+        gathered: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(gathered, (places, values))
+        places, values = (torch.cat(part) for part in zip(*gathered, strict=True))
+    places, inverse = torch.unique(places, return_inverse=True)
+    return places, values.new_empty(len(places), *values.shape[1:]).index_copy(0, inverse, values)

@@ -1,0 +1,130 @@
+"""The rows of a RelBench recommendation task, with the earlier rows around sources and destinations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from relbench.base import RecommendationTask
+from torch import Tensor
+from torch_geometric.data import HeteroData
+from torch_geometric.sampler import NodeSamplerInput
+
+from datamodules.task import Regime, TaskDataModule
+from relbench_pretrain.relational.graph import RelationalGraph
+from relbench_pretrain.relational.tasks import RecommendationTable, Split, TaskError, recommendation_table
+from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
+from relbench_pretrain.sampling.loader import join_batch
+
+
+@dataclass
+class Destinations:
+    """Adds to a batch of sources, as ``candidates``, destinations with the earlier rows around them.
+
+    The candidates are one true destination of each seed, then as many drawn evenly from the whole table; each is
+    seen at the time of its seed, and a true one that is not there yet gives way to a drawn one. ``linked`` says which
+    candidates are destinations of which seeds.
+
+    Args:
+        sampler: Samples around the candidates.
+        spec: Source table and destination table.
+        labels: All rows of the split.
+        seed: With the batch's own seed it determines what is drawn.
+    """
+
+    sampler: TemporalNeighborSampler
+    spec: tuple[str, str]
+    labels: RecommendationTable
+    seed: int
+
+    def __call__(self, batch: HeteroData) -> HeteroData:
+        source, destination = self.spec
+        ids = batch[source].input_id
+        generator = torch.Generator().manual_seed(batch.random_seed)
+        first, count = self.labels.pointer[ids], self.labels.pointer.diff()[ids]
+        chosen = first + (torch.rand(len(ids), generator=generator) * count).long()
+        times = batch[source].seed_time.repeat(2)
+        there = rows_there(self.sampler.index.graph, destination, times)
+        drawn = (torch.rand(len(times), generator=generator) * there).long()
+        rows = torch.cat([self.labels.destination[chosen], drawn[len(ids) :]])
+        rows = torch.where(rows < there, rows, drawn)
+        inputs = NodeSamplerInput(torch.arange(len(rows)) + batch.random_seed % 2**40, rows, times, destination)
+        candidates = join_batch(
+            self.sampler.index.graph, self.sampler.sample_from_nodes(inputs), destination, self.seed
+        )
+        batch.candidates = candidates
+        batch.linked = linked(self.labels, ids, rows)
+        return batch
+
+
+def rows_there(graph: RelationalGraph, table: str, times: Tensor) -> Tensor:
+    """Returns how many leading rows of a table are there at each of some times, at least 1."""
+    if graph.schema.tables[table].time_column is None:
+        return torch.full_like(times, graph.num_rows[table])
+    return torch.searchsorted(graph.time[table], times, right=True).clamp(min=1)
+
+
+def linked(labels: RecommendationTable, ids: Tensor, rows: Tensor) -> Tensor:
+    """Returns which rows are destinations of which seeds, bool, ``(num_seeds, num_rows)``."""
+    first, count = labels.pointer[ids], labels.pointer.diff()[ids]
+    seed = torch.repeat_interleave(torch.arange(len(ids)), count)
+    offset = torch.arange(len(seed)) - torch.repeat_interleave(count.cumsum(0) - count, count)
+    true = labels.destination[torch.repeat_interleave(first, count) + offset]
+    span = int(max(rows.max(), true.max())) + 1 if len(true) else 1
+    keys = np.sort((seed * span + true).numpy())
+    asked = (torch.arange(len(ids)).unsqueeze(1) * span + rows).numpy()
+    place = np.searchsorted(keys, asked).clip(max=max(len(keys) - 1, 0))
+    return torch.from_numpy(keys[place] == asked) if len(keys) else torch.zeros(asked.shape, dtype=torch.bool)
+
+
+class RecommendationDataModule(TaskDataModule):
+    """A recommendation task; see :class:`TaskDataModule` for the arguments.
+
+    Training batches hold ``candidates``. In validation and test the network ranks all rows of the destination table,
+    which :meth:`destination_loader` yields as they were at the time of the split. Rows that are later than a seed are
+    neither candidates nor ranked.
+    """
+
+    def check_task(self) -> None:
+        """Refuses what is no recommendation."""
+        if not isinstance(self.task, RecommendationTask):
+            raise TaskError(
+                f"task '{self.hparams.task}' is a {self.task.task_type.value}: use datamodules.EntityTaskDataModule"
+            )
+
+    def labels(self, split: Split) -> RecommendationTable:
+        """Returns all rows of a split."""
+        return recommendation_table(self.task, split)
+
+    def loader(self, split: Split, regime: Regime = "rolling") -> RelationalLoader:
+        """Returns the loader of a split."""
+        labels, training = self.labels(split), split == "train"
+        used = self.training_rows(len(labels)) if training else torch.arange(len(labels))
+        sampler, spec = self.sampler(split, regime), self.task_spec
+        tables = (spec.entity_table, spec.destination_table)
+        size = self.hparams.batch_size if training else self.hparams.eval_batch_size or self.hparams.batch_size
+        return RelationalLoader(
+            self.graph,
+            sampler,
+            (spec.entity_table, labels.row[used]),
+            labels.time[used],
+            input_id=used,
+            transform=Destinations(self.sampler(split), tables, labels, self.seed) if training else None,
+            batch_size=size,
+            shuffle=training,
+            drop_last=training and len(used) > size,
+            **self.worker_options(),
+        )
+
+    def destination_loader(self, split: Split, time: int, regime: Regime = "rolling") -> RelationalLoader:
+        """Returns a loader of all destinations that are there at a time in UNIX seconds, in their order."""
+        table = self.task_spec.destination_table
+        rows = torch.arange(int(rows_there(self.graph, table, torch.tensor([time]))))
+        return RelationalLoader(
+            self.graph,
+            self.sampler(split, regime),
+            (table, rows),
+            torch.full_like(rows, time),
+            batch_size=self.hparams.eval_batch_size or self.hparams.batch_size,
+        )

@@ -1,0 +1,158 @@
+"""What the data of all downstream tasks have in common: their rows, splits, time regimes and neighbours."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import Literal
+
+import torch
+from relbench.base import EntityTask, RecommendationTask
+from torch import Tensor
+
+from datamodules.relational import RelationalDataModule, Stypes
+from relbench_pretrain.relational.tasks import Split, hidden_columns, is_autocomplete, load_task, task_spec
+from relbench_pretrain.relational.text import TextEmbedder
+from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
+from relbench_pretrain.sampling.neighbors import Fanout
+
+Regime = Literal["rolling", "frozen"]
+
+
+class TaskDataModule(RelationalDataModule):
+    """Training, validation and test rows of a task, each with the earlier rows around it.
+
+    No row is ever later than the seed time of its label. In the *rolling* regime a test row sees everything up to
+    its seed time, in the *frozen* one nothing after the dataset's test time. Training and validation are the same
+    in both. The rows of an autocomplete task see nothing of their own time or later either, as the other rows of an
+    event can give its labels away, and have no frozen regime: none of its test rows is in the database that is cut.
+
+    Args:
+        task: The task's name.
+        dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
+        batch_size: Labels per batch and device.
+        fanouts: Child rows per row and foreign key, hop by hop; see :class:`TemporalNeighborSampler`.
+        strategy: Which child rows: ``"uniform"`` or ``"last"``.
+        follow: How many of the most recent child rows lead on; 0 for all.
+        regimes: The time regimes in which test rows are scored; all that the task has by default.
+        eval_batch_size: Labels per batch in validation, test and prediction; ``batch_size`` by default.
+        predict_split: The split that ``predict`` predicts, in the first of the regimes.
+        label_fraction: The share of the training labels that are used, drawn by ``seed``; a smaller share is part of
+            a larger one.
+        max_staleness_days: The view of every other training row ends up to so many days before its seed time, as that
+            of a test row does in the frozen regime; 0 for none.
+        see_own_time: Whether the rows of an autocomplete task see other rows of their own time, which often give the
+            label away; to measure how much.
+        stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
+        calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
+            Ages of rows do not count as such.
+        checkpoint: A pretrained backbone's folder; its schema is applied. The command line takes it from the model.
+        text_embedder: Turns texts into vectors; hashed words by default.
+        num_workers: Processes that make batches beside the training process.
+        seed: Determines order and content of all batches.
+        cache_dir: Where built graphs are kept; ``~/.cache/relbench_pretrain`` by default.
+
+    Raises:
+        ValueError: If a regime, or a number, is none.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        dataset: str = "demo",
+        batch_size: int = 512,
+        fanouts: list[Fanout] = [128, 64],  # noqa: B006  # never changed; a list is what YAML gives
+        strategy: Literal["last", "uniform"] = "uniform",
+        follow: int = 0,
+        regimes: list[Regime] | None = None,
+        eval_batch_size: int | None = None,
+        predict_split: Split = "test",
+        label_fraction: float = 1.0,
+        max_staleness_days: float = 0.0,
+        see_own_time: bool = False,
+        stypes: Stypes | None = None,
+        calendar: bool = True,
+        checkpoint: str | None = None,
+        text_embedder: TextEmbedder | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__(dataset, stypes, calendar, checkpoint, text_embedder, num_workers, seed, cache_dir)
+        if regimes is not None and (not regimes or not set(regimes) <= {"rolling", "frozen"}):
+            raise ValueError(f"regimes must name 'rolling', 'frozen' or both, got {regimes}")
+        if not 0 < label_fraction <= 1:
+            raise ValueError(f"label_fraction must be above 0 and at most 1, got {label_fraction}")
+        if max_staleness_days < 0:
+            raise ValueError(f"max_staleness_days must be 0 or more, got {max_staleness_days}")
+        self.save_hyperparameters(logger=False)
+
+    @cached_property
+    def task(self) -> EntityTask | RecommendationTask:
+        """RelBench's task object."""
+        return load_task(self.dataset, self.hparams.task)
+
+    @property
+    def regimes(self) -> list[Regime]:
+        """The time regimes of the test loaders, in their order."""
+        every: list[Regime] = ["rolling"] if is_autocomplete(self.task) else ["rolling", "frozen"]
+        return self.hparams.regimes or every
+
+    def setup(self, stage: str) -> None:
+        """Opens the graph and describes the task.
+
+        Raises:
+            TaskError: If the dataset has no such task, or one of another kind than this data is for.
+        """
+        self.check_task()
+        super().setup(stage)
+        self.task_spec = task_spec(self.task, self.hparams.task)
+
+    @abstractmethod
+    def check_task(self) -> None:
+        """Raises a TaskError if the task is not of the kind that this data is for."""
+
+    def hidden_columns(self) -> list[tuple[str, str]]:
+        """Returns what the labels are made from: an autocomplete task's target is a column of the database."""
+        return hidden_columns(self.task)
+
+    def sampler(self, split: Split, regime: Regime = "rolling") -> TemporalNeighborSampler:
+        """Returns the sampler of a split's neighbours."""
+        hparams = self.hparams
+        until = self.test_time if split == "test" and regime == "frozen" else None
+        staleness = int(hparams.max_staleness_days * 24 * 60 * 60) if split == "train" else 0
+        return TemporalNeighborSampler(
+            self.index, hparams.fanouts, hparams.strategy, hparams.follow, until, self.seed, staleness
+        )
+
+    def visible_time(self, time: Tensor) -> Tensor:
+        """Returns the last second that seeds of these times may see."""
+        return time - int(is_autocomplete(self.task) and not self.hparams.see_own_time)
+
+    def training_rows(self, num_rows: int) -> Tensor:
+        """Returns which training rows are used ``(num_used,)``, in ascending order."""
+        share = self.hparams.label_fraction
+        if share == 1.0:
+            return torch.arange(num_rows)
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randperm(num_rows, generator=generator)[: max(1, round(share * num_rows))].sort().values
+
+    @abstractmethod
+    def loader(self, split: Split, regime: Regime = "rolling") -> RelationalLoader:
+        """Returns the loader of a split."""
+
+    def train_dataloader(self) -> RelationalLoader:
+        """Labels of the training split, in another order every epoch."""
+        return self.loader("train")
+
+    def val_dataloader(self) -> RelationalLoader:
+        """Labels of the validation split."""
+        return self.loader("val")
+
+    def test_dataloader(self) -> list[RelationalLoader]:
+        """Labels of the test split, once for each regime."""
+        return [self.loader("test", regime) for regime in self.regimes]
+
+    def predict_dataloader(self) -> RelationalLoader:
+        """Rows of the split to predict, in the first regime."""
+        return self.loader(self.hparams.predict_split, self.regimes[0])

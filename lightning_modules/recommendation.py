@@ -1,0 +1,176 @@
+"""Supervised training on a recommendation task: which rows of one table a row of another will be linked with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from lightning_modules.downstream import Downstream, Start
+from relbench_pretrain.evaluation.task_metrics import relbench_metrics
+from relbench_pretrain.nn.backbone import Backbone
+from relbench_pretrain.nn.time_encoder import TimeEncoder
+from relbench_pretrain.nn.two_tower import Meetings, TwoTower
+
+
+class Recommendation(Downstream):
+    """Two towers on one backbone, trained by a softmax over the batch's destinations and random ones.
+
+    The loss of a seed is −log of the probability that its true destinations have together, among one true destination
+    of every seed of the batch and as many drawn evenly from the table. MAP@k ranks all rows of the destination table.
+
+    Args:
+        backbone: See :class:`Downstream`, as for all arguments but the towers.
+        checkpoint: Folder of a pretrained backbone.
+        start: Way to start.
+        towers: What scores the pairs.
+        time_encoder: Encodes ages where the backbone does not.
+        backbone_lr_scale: The rate of a fine-tuned backbone over that of the towers.
+        unfreeze_every: Epochs after which a fine-tuned backbone thaws by one more part.
+        optimizer: The optimiser.
+        lr_scheduler: A schedule stepped after every batch, or None.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | None = None,
+        checkpoint: str | None = None,
+        start: Start = "scratch",
+        towers: TwoTower | None = None,
+        time_encoder: TimeEncoder | None = None,
+        backbone_lr_scale: float = 1.0,
+        unfreeze_every: int = 0,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=5e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+    ) -> None:
+        super().__init__(
+            backbone, checkpoint, start, None, time_encoder, backbone_lr_scale, unfreeze_every, optimizer, lr_scheduler
+        )
+        self.save_hyperparameters()
+        self.head: TwoTower = towers or TwoTower()  # type: ignore[assignment]
+        self.num_destinations = 0
+        self.destinations: dict[tuple[str, int], Tensor] = {}
+        self.found: list[tuple[Tensor, Tensor]] = []
+
+    def setup(self, stage: str) -> None:
+        """Takes schema and task of the data at hand, and the number of destinations."""
+        super().setup(stage)
+        self.num_destinations = self.trainer.datamodule.graph.num_rows[self.task.destination_table]
+
+    def build_head(self) -> None:
+        """Creates the towers."""
+        self.head.build(self.backbone.channels, self.num_destinations)
+
+    def meetings(self, batch: HeteroData) -> Meetings:
+        """Returns which destinations the subgraph of each source holds; its own row is none."""
+        table = self.task.destination_table
+        store = batch[table]
+        ends = [(batch[e].edge_index[1], batch[e].age) for e in batch.edge_types if e[2] == table]
+        links, age = (torch.cat(part) for part in zip(*ends, strict=True))
+        met = Meetings.of_subgraphs(store.n_id, store.batch, links, age)
+        if table != self.task.entity_table:
+            return met
+        others = torch.arange(len(store.n_id), device=links.device) >= store.batch_size
+        return Meetings(met.source[others], met.row[others], met.features[others])
+
+    def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
+        """Returns the loss, the mean over seeds."""
+        table = self.task.destination_table
+        candidates, linked = batch.candidates, batch.linked
+        store = candidates[table]
+        rows = store.n_id[: store.batch_size]
+        source, destination = self.encode(batch, self.task.entity_table), self.encode(candidates, table)
+        scores = self.head(source, destination, rows, self.meetings(batch)).float()
+        # A row that stands among the candidates several times has to share its probability.
+        copies = (rows.unsqueeze(0) == rows.unsqueeze(1)).sum(1)
+        scores = scores - copies.log()
+        positive = scores.masked_fill(~linked, -1e30).logsumexp(1)
+        known = linked.any(1)  # a destination that is not there yet is no candidate
+        loss = torch.where(known, scores.logsumexp(1) - positive, 0.0).sum() / known.sum().clamp(min=1)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(scores))
+        return loss
+
+    def top(self, batch: HeteroData, split: str, regime: str) -> Tensor:
+        """Returns the best destinations of each seed, ``(num_seeds, num_recommended)``, the best first.
+
+        Places beyond the number of destinations that are there are −1.
+        """
+        source = self.head.source_tower(self.encode(batch, self.task.entity_table))
+        meetings, times = self.meetings(batch), batch[self.task.entity_table].seed_time
+        result = torch.full((len(source), self.task.num_recommended), -1, device=source.device)
+        for time in times.unique().tolist():  # one in all splits of RelBench
+            at = times == time
+            destination = self.all_destinations(split, time, regime)
+            rows = torch.arange(len(destination), device=source.device)
+            k = min(self.task.num_recommended, len(rows))
+            result[at, :k] = self.head.score(source, destination, rows, meetings)[at].topk(k).indices
+        return result
+
+    def all_destinations(self, split: str, time: int, regime: str) -> Tensor:
+        """Returns what the tower makes of every destination at a time; kept until the epoch's end."""
+        if (regime, time) not in self.destinations:
+            table = self.task.destination_table
+            loader = self.trainer.datamodule.destination_loader(split, time, regime)
+            parts = [self.head.destination_tower(self.encode(part.to(self.device), table)) for part in loader]
+            self.destinations[regime, time] = torch.cat(parts)
+        return self.destinations[regime, time]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forgets the destinations of other weights."""
+        self.destinations, self.found = {}, []
+
+    def validation_step(self, batch: HeteroData, batch_idx: int) -> None:
+        """Keeps the recommendations for the validation rows."""
+        ids = batch[self.task.entity_table].input_id
+        self.found.append((ids, self.top(batch, "val", "rolling")))
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs MAP@k, by RelBench's evaluation."""
+        if self.trainer.sanity_checking:
+            return
+        ordered = self.in_order(self.found)
+        if len(ordered) < len(self.trainer.datamodule.labels("val")):
+            return  # validation was limited to some batches, and the metric needs all
+        value = relbench_metrics(self.trainer.datamodule.task, "val", self.readable(ordered))["map"]
+        self.log_validation({"map": torch.tensor(value)})
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets the destinations of other weights."""
+        super().on_test_epoch_start()
+        self.destinations = {}
+
+    def test_step(self, batch: HeteroData, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Keeps the recommendations for test rows."""
+        regime = self.trainer.datamodule.regimes[dataloader_idx]
+        self.keep_prediction(regime, batch[self.task.entity_table].input_id, self.top(batch, "test", regime))
+
+    def on_predict_epoch_start(self) -> None:
+        """Forgets the destinations of other weights."""
+        self.destinations = {}
+
+    def readable(self, prediction: Tensor) -> Any:
+        """Returns row numbers as NumPy's."""
+        return prediction.cpu().numpy()
+
+    def predict_step(self, batch: HeteroData, batch_idx: int) -> dict[str, Tensor]:
+        """Returns source rows, seed times, places in the split and the best destinations."""
+        store, data = batch[self.task.entity_table], self.trainer.datamodule
+        return {
+            "row": store.n_id[: store.batch_size],
+            "time": store.seed_time,
+            "input_id": store.input_id,
+            "prediction": self.top(batch, data.hparams.predict_split, data.regimes[0]),
+        }
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Stores the number of destinations too."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["num_destinations"] = self.num_destinations
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Creates the parameters for the checkpoint's schema, task and number of destinations."""
+        self.num_destinations = checkpoint["num_destinations"]
+        super().on_load_checkpoint(checkpoint)

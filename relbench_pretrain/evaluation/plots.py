@@ -1,0 +1,100 @@
+"""Plots of studies, as PNG and SVG."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("agg")  # no window, wherever this runs
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = {"scratch": "#7f7f7f", "random_frozen": "#bcbd22", "frozen": "#1f77b4", "fine_tuned": "#d62728"}
+STYLES = ["-", "--", ":", "-."]
+
+
+def panels_in_a_row(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Returns a figure, which needs no window, and its panels."""
+    figure = Figure(figsize=(width * number, height))
+    FigureCanvasAgg(figure)
+    return figure, [figure.add_subplot(1, number, i + 1) for i in range(number)]
+
+
+def save(figure: Figure, folder: Path, name: str) -> None:
+    """Writes a figure as PNG and SVG."""
+    for suffix in ("png", "svg"):
+        # Without a date and with fixed ids the same study gives the same file.
+        with matplotlib.rc_context({"svg.hashsalt": name}):
+            figure.savefig(folder / f"{name}.{suffix}", bbox_inches="tight", dpi=120,
+                           metadata={"Date": None} if suffix == "svg" else None)  # fmt: skip
+
+
+def plot_learning_curves(curves: pd.DataFrame, folder: Path) -> None:
+    """Draws the validation metric by epoch, mean and deviation over seeds, all labels, a panel per task."""
+    if curves.empty:
+        return
+    curves = curves[curves["labels"] == curves["labels"].max()]
+    panels = list(curves.groupby(["database", "task", "metric"], sort=False))
+    figure, axes = panels_in_a_row(len(panels), 4.2, 3.4)
+    for axis, ((database, task, metric), part) in zip(axes, panels, strict=True):
+        networks = list(part["network"].unique())
+        for (network, start), runs in part.groupby(["network", "start"], sort=False):
+            by_epoch = runs.groupby("epoch")["value"].agg(["mean", "std"]).fillna(0)
+            style = STYLES[networks.index(network) % len(STYLES)]
+            colour = COLOURS.get(str(start))
+            axis.plot(by_epoch.index + 1, by_epoch["mean"], style, color=colour, label=f"{network}, {start}")
+            low, high = by_epoch["mean"] - by_epoch["std"], by_epoch["mean"] + by_epoch["std"]
+            axis.fill_between(by_epoch.index + 1, low, high, color=colour, alpha=0.12, linewidth=0)
+        axis.set(title=f"{database}, {task}", xlabel="epoch", ylabel=f"validation {metric}")
+    _legend(figure, axes[0])
+    save(figure, folder, "learning_curves")
+
+
+def plot_label_efficiency(chosen: pd.DataFrame, folder: Path) -> None:
+    """Draws the test metric over the share of the labels, a panel per task and regime; nothing for one share."""
+    if chosen["labels"].nunique() < 2:
+        return
+    panels = list(chosen.groupby(["database", "task", "regime", "metric"], sort=False))
+    figure, axes = panels_in_a_row(len(panels), 4.2, 3.4)
+    for axis, ((database, task, regime, metric), part) in zip(axes, panels, strict=True):
+        networks = list(part["network"].unique())
+        for (network, start), runs in part.groupby(["network", "start"], sort=False):
+            by_share = runs.groupby("labels")["test"].agg(["mean", "std"]).fillna(0)
+            axis.errorbar(
+                100 * by_share.index, by_share["mean"], by_share["std"], color=COLOURS.get(str(start)), capsize=3,
+                linestyle=STYLES[networks.index(network) % len(STYLES)], marker="o", label=f"{network}, {start}",
+            )  # fmt: skip
+        axis.set(title=f"{database}, {task}, {regime}", xlabel="labels in %", ylabel=f"test {metric}", xscale="log")
+    _legend(figure, axes[0])
+    save(figure, folder, "label_efficiency")
+
+
+def plot_bars(chosen: pd.DataFrame, folder: Path) -> None:
+    """Draws the test metric with all labels as bars, a panel per task and regime."""
+    if chosen.empty:
+        return
+    chosen = chosen[chosen["labels"] == chosen["labels"].max()]
+    panels = list(chosen.groupby(["database", "task", "regime", "metric"], sort=False))
+    figure, axes = panels_in_a_row(len(panels), 4, 3.6)
+    for axis, ((database, task, regime, metric), part) in zip(axes, panels, strict=True):
+        bars = part.groupby(["network", "start"], sort=False)["test"].agg(["mean", "std"]).fillna(0)
+        names = [f"{network}\n{start}" for network, start in bars.index]
+        colours = [COLOURS.get(str(start), "#2ca02c") for _, start in bars.index]
+        axis.barh(names, bars["mean"], xerr=bars["std"], color=colours, capsize=3)
+        low, high = (bars["mean"] - bars["std"]).min(), (bars["mean"] + bars["std"]).max()
+        margin = 0.3 * (high - low) or 0.01
+        axis.set_xlim(low - margin, high + margin)
+        axis.invert_yaxis()
+        axis.tick_params(axis="y", labelsize=8)
+        axis.set(title=f"{database}, {task}, {regime}", xlabel=f"test {metric}")
+    figure.tight_layout()
+    save(figure, folder, "bars")
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="lower center", ncols=min(4, len(labels)), bbox_to_anchor=(0.5, -0.12))
+    figure.tight_layout()

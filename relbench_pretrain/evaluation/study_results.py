@@ -1,0 +1,157 @@
+"""What a study found: one tidy row per run and regime, tables with intervals, and plots."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from relbench_pretrain.evaluation.plots import plot_bars, plot_label_efficiency, plot_learning_curves
+from relbench_pretrain.evaluation.tables import markdown
+from relbench_pretrain.evaluation.task_metrics import ERRORS
+
+COLUMNS = [
+    "database", "task", "regime", "network", "start", "labels", "seed", "grid", "metric", "validation", "test",
+    "best_epoch", "epochs", "seconds", "config",
+]  # fmt: skip
+GROUP = ["database", "task", "regime", "metric"]
+SIDE = ["network", "start", "labels"]
+MAIN = ("roc_auc", "mae", "map", "accuracy")
+"""The metrics by which runs are chosen, in the order in which they are looked for."""
+
+
+def write_results(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path, published: Sequence[Mapping]) -> None:
+    """Writes the results of runs that are done.
+
+    Args:
+        runs: For each run its labels and its folder.
+        folder: Where ``results.csv``, ``curves.csv``, ``pretraining.csv``, ``table.md`` and the plots go.
+        published: Results of others, printed under the tables of their task and regime.
+    """
+    pretraining = [(labels, path) for labels, path in runs if labels["start"] == "pretraining"]
+    downstream = [(labels, path) for labels, path in runs if labels["start"] != "pretraining"]
+    rows = [row for labels, path in downstream for row in run_rows(labels, path)]
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    table.to_csv(folder / "results.csv", index=False, float_format="%.5f")
+    if pretraining:
+        levels = pd.DataFrame([_pretraining_row(labels, path) for labels, path in pretraining])
+        levels.to_csv(folder / "pretraining.csv", index=False, float_format="%.4f")
+    chosen = choose(table)
+    (folder / "table.md").write_text(tables(chosen, published))
+    curves = pd.DataFrame([row for labels, path in downstream for row in _curve(labels, path)])
+    plot_learning_curves(curves, folder)
+    plot_label_efficiency(chosen, folder)
+    plot_bars(chosen, folder)
+
+
+def run_rows(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Returns a row for each regime and metric family of a run: its main metric on validation and test."""
+    seconds = json.loads((folder / "run.json").read_text())["seconds"]
+    if labels["start"] == "baseline":
+        found = json.loads((folder / "metrics.json").read_text())
+        validation, tests = found["val"], {regime: found[regime] for regime in found if regime != "val"}
+        best, epochs = 0, 0
+    else:
+        history, tests = _read_metrics(folder / "fit" / "metrics.csv")
+        epochs = len(history)
+        best = int(np.argmax([values["score"] for values in history]))
+        validation = history[best]
+    metric = next(name for name in MAIN if name in validation)
+    return [
+        {**labels, "regime": regime, "metric": metric, "validation": validation[metric], "test": values[metric],
+         "best_epoch": best, "epochs": epochs, "seconds": seconds}
+        for regime, values in tests.items()
+    ]  # fmt: skip
+
+
+def _read_metrics(path: Path) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
+    """Reads validation metrics epoch by epoch, and test metrics by regime."""
+    history: dict[int, dict[str, float]] = {}
+    tests: dict[str, dict[str, float]] = {}
+    with path.open() as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                stage, *regime, metric = name.split("/") if "/" in name else (name, name)
+                if not value:
+                    continue
+                if stage == "val":
+                    history.setdefault(int(row["epoch"]), {})[metric] = float(value)
+                elif stage == "test":
+                    tests.setdefault(regime[0], {})[metric] = float(value)
+    return [history[epoch] for epoch in sorted(history)], tests
+
+
+def _curve(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    if labels["start"] == "baseline":
+        return []
+    history, _ = _read_metrics(folder / "fit" / "metrics.csv")
+    metric = next(name for name in MAIN if name in history[0])
+    return [{**labels, "metric": metric, "epoch": i, "value": values[metric]} for i, values in enumerate(history)]
+
+
+def _pretraining_row(labels: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    history, _ = _read_metrics(folder / "fit" / "metrics.csv")
+    levels = {name: value for name, value in history[-1].items() if name.startswith("loss_")}
+    seconds = json.loads((folder / "run.json").read_text())["seconds"]
+    return {key: labels[key] for key in ("database", "network", "seed")} | levels | {"seconds": seconds}
+
+
+def choose(table: pd.DataFrame) -> pd.DataFrame:
+    """Keeps, for each side of a comparison, the point of the grid with the best mean on validation."""
+    parts = []
+    for (*_, metric, _, _, _), part in table.groupby([*GROUP, *SIDE], sort=False):
+        means = part.groupby("grid")["validation"].mean()
+        best = means.idxmin() if metric in ERRORS else means.idxmax()
+        parts.append(part[part["grid"] == best])
+    return pd.concat(parts) if parts else table
+
+
+def tables(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
+    """Writes one Markdown table per database, task and regime.
+
+    Differences are paired by seed, against the same network from scratch with the same labels, and signed so that
+    more is better; the interval is Student's, 95 %.
+    """
+    text = []
+    for (database, task, regime, metric), part in chosen.groupby(GROUP, sort=False):
+        header = ["network", "start", "labels", "validation", "test", "gain over scratch (95 %)", "seeds", "seconds"]
+        rows = [_table_row(side, runs, part) for side, runs in part.groupby(SIDE, sort=False)]
+        for entry in published:
+            if entry["task"] == task and entry["regime"] == regime:
+                rows.append([str(entry["system"]), "published", "", "", str(entry["value"]), "", "", ""])
+        text.append(f"**{database}, {task}, {metric}, {regime} regime**\n\n{markdown(header, rows)}\n")
+    return "\n".join(text)
+
+
+def _table_row(side: tuple, runs: pd.DataFrame, part: pd.DataFrame) -> list[str]:
+    network, start, labels = side
+    gain = ""
+    if start not in ("scratch", "baseline"):
+        of_side = (part["network"] == network) & (part["labels"] == labels)
+        scratch = part[of_side & (part["start"] == "scratch")].set_index("seed")["test"]
+        gain = interval((runs.set_index("seed")["test"] - scratch).dropna(), part["metric"].iloc[0] in ERRORS)
+    cells = [mean_and_deviation(runs["validation"]), mean_and_deviation(runs["test"]), gain]
+    return [str(network), str(start), f"{100 * labels:g} %", *cells, str(len(runs)), f"{runs['seconds'].mean():.0f}"]
+
+
+def mean_and_deviation(values: pd.Series) -> str:
+    """Formats a mean and the standard deviation over seeds."""
+    return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
+
+
+def interval(differences: pd.Series, negate: bool = False) -> str:
+    """Formats the mean of paired differences with Student's 95 % interval, turned round where less is better."""
+    if not len(differences):
+        return ""
+    mean = (-1 if negate else 1) * differences.mean()
+    if len(differences) == 1:
+        return f"{mean:+.3f}"
+    half = stats.t.ppf(0.975, len(differences) - 1) * differences.std() / math.sqrt(len(differences))
+    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"

@@ -1,0 +1,167 @@
+"""Studies: which runs, in which order, skipped and resumed, and what is written of them."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from relbench_pretrain.evaluation import study as room
+from relbench_pretrain.evaluation.study import (
+    DatabaseStudy,
+    NetworkStudy,
+    RunPlan,
+    StudyError,
+    TaskStudy,
+    execute,
+    is_done,
+    plan,
+    run_all,
+    study,
+)
+from relbench_pretrain.evaluation.study_results import choose, interval, tables, write_results
+
+DATABASES = {"shop": DatabaseStudy("demo-small", {"customer-churn": TaskStudy(["--trainer.max_epochs=2"])})}
+NETWORKS = {"sage": NetworkStudy("contrastive/demo.yaml", "fine_tuning/demo.yaml")}
+STARTS = ["scratch", "frozen", "fine_tuned"]
+
+
+def plans(root, **options):
+    arguments = {"starts": STARTS, "seeds": [0, 1], "pretraining_seeds": [0], "label_fractions": [1.0], "grid": {}}
+    return list(plan(DATABASES, NETWORKS, root=root, **(arguments | options)))
+
+
+def test_every_combination_is_one_run_and_needs_its_backbone(tmp_path):
+    found = plans(tmp_path, label_fractions=[1.0, 0.1], grid={"data.batch_size": ["32", "64"]})
+    pretraining, *runs = found
+    assert pretraining.folder == "shop/pretraining/sage-0"
+    assert len(runs) == 3 * 2 * 2 * 2 == len({run.folder for run in runs}) == len({run.hash for run in runs})
+    for run in runs:
+        assert run.needs == (None if run.labels["start"] == "scratch" else pretraining.folder)
+        assert ("--model.checkpoint" in " ".join(run.command)) == (run.labels["start"] != "scratch")
+
+
+def test_backbones_are_shared_out_over_the_seeds(tmp_path):
+    found = plans(tmp_path, seeds=[0, 1, 2], pretraining_seeds=[5, 6])
+    needs = [run.needs for run in found if run.labels["start"] == "frozen"]
+    assert needs == [f"shop/pretraining/sage-{seed}" for seed in (5, 6, 5)]
+
+
+def test_nothing_is_pretrained_for_starts_from_scratch(tmp_path):
+    assert all(run.labels["start"] == "scratch" for run in plans(tmp_path, starts=["scratch"]))
+
+
+def test_failed_backbones_keep_their_runs_from_starting(tmp_path, monkeypatch):
+    made = []
+
+    def fake(run, root, threads):
+        made.append(run.folder)
+        return "pretraining" not in run.folder
+
+    monkeypatch.setattr(room, "execute", fake)
+    failed = run_all(plans(tmp_path), tmp_path, jobs=2)
+    assert len(failed) == 1 + 4
+    assert len(made) == 1 + 2
+
+
+def test_a_run_is_done_only_with_the_same_arguments(tmp_path):
+    run = RunPlan("a", ["fit", "--x=1"], {})
+    assert not is_done(run, tmp_path)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "run.json").write_text(json.dumps({"config": run.hash}))
+    assert is_done(run, tmp_path)
+    assert not is_done(RunPlan("a", ["fit", "--x=2"], {}), tmp_path)
+
+
+def test_an_interrupted_run_is_resumed_and_one_with_other_arguments_begins_anew(tmp_path, monkeypatch):
+    commands = []
+
+    def fake(command, **options):
+        commands.append(command)
+        return type("Done", (), {"returncode": 1})
+
+    monkeypatch.setattr(room.subprocess, "run", fake)
+    run, other = RunPlan("a", ["fit", "--x=1"], {}), RunPlan("a", ["fit", "--x=2"], {})
+    checkpoints = tmp_path / "a" / "fit" / "checkpoints"
+    assert not execute(run, tmp_path, 1)
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "last.ckpt").touch()
+    execute(run, tmp_path, 1)
+    execute(other, tmp_path, 1)
+    resumed = [any(part.startswith("--ckpt_path") for part in command) for command in commands]
+    assert resumed == [False, True, False]
+    assert not (tmp_path / "a" / "run.json").exists()
+
+
+def table(**columns):
+    base = {"database": "d", "task": "t", "regime": "rolling", "metric": "roc_auc", "network": "n", "grid": "",
+            "labels": 1.0, "seconds": 1.0}  # fmt: skip
+    return pd.DataFrame([base | dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+
+
+def test_the_grid_is_chosen_on_validation_alone():
+    frame = table(start=["scratch"] * 4, seed=[0, 1, 0, 1], grid=["a", "a", "b", "b"],
+                  validation=[0.7, 0.7, 0.8, 0.5], test=[0.1, 0.1, 0.9, 0.9])  # fmt: skip
+    assert set(choose(frame)["grid"]) == {"a"}
+    assert set(choose(frame.assign(metric="mae"))["grid"]) == {"b"}
+
+
+def test_gains_are_paired_by_seed_and_more_is_better():
+    frame = table(start=["scratch"] * 3 + ["frozen"] * 3, seed=[0, 1, 2, 2, 1, 0],
+                  validation=[0.5] * 6, test=[0.1, 0.5, 0.9, 1.0, 0.6, 0.2])  # fmt: skip
+    assert "+0.100 [+0.100, +0.100]" in tables(frame, [])
+    assert "-0.100 [-0.100, -0.100]" in tables(frame.assign(metric="mae"), [])
+    rng = np.random.default_rng(0)
+    differences = pd.Series(rng.normal(size=5))
+    from scipy.stats import ttest_1samp
+
+    low, high = ttest_1samp(differences, 0).confidence_interval(0.95)
+    assert interval(differences) == f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def test_published_results_stand_beside_their_task_and_regime():
+    frame = table(start=["scratch"], seed=[0], validation=[0.5], test=[0.5])
+    entries = [{"task": "t", "regime": r, "system": f"paper {r}", "value": 0.7} for r in ("rolling", "frozen")]
+    text = tables(frame, entries)
+    assert "| paper rolling | published |" in text and "paper frozen" not in text
+
+
+def test_a_whole_study_runs_and_is_skipped_when_done(run_in, capsys):
+    small = ["--trainer.limit_train_batches=2", "--trainer.num_sanity_val_steps=0"]
+    databases = {"shop": DatabaseStudy("demo-small", {"customer-churn": TaskStudy(["--trainer.max_epochs=2", *small])})}
+    networks = {
+        "sage": NetworkStudy(
+            "contrastive/demo.yaml", "fine_tuning/demo.yaml",
+            ["--trainer.max_steps=2", "--trainer.val_check_interval=2", "--trainer.limit_val_batches=1"],
+        )
+    }  # fmt: skip
+    arguments = {"starts": ["scratch", "fine_tuned"], "seeds": [0], "label_fractions": [1.0, 0.5], "results_dir": "out"}
+    study("small", databases, networks, jobs=2, **arguments)
+    results = pd.read_csv("out/results.csv")
+    assert len(results) == 2 * 2 * 2
+    assert set(results["regime"]) == {"rolling", "frozen"}
+    assert results["test"].between(0, 1).all() and (results["epochs"] == 2).all()
+    for name in (
+        "table.md",
+        "study.json",
+        "pretraining.csv",
+        "learning_curves.png",
+        "bars.svg",
+        "label_efficiency.png",
+    ):
+        assert (run_in / "out" / name).stat().st_size > 0
+    before = (run_in / "out" / "results.csv").read_text()
+    capsys.readouterr()
+    study("small", databases, networks, **arguments)
+    assert "5 runs, of which 5 are done" in capsys.readouterr().out
+    assert (run_in / "out" / "results.csv").read_text() == before
+
+
+def test_places_of_unknown_databases_are_refused():
+    with pytest.raises(StudyError, match=r"\['f1'\].*\['shop'\]"):
+        study("small", DATABASES, NETWORKS, datasets={"f1": "x"})
+
+
+def test_a_study_without_runs_writes_an_empty_table(tmp_path):
+    write_results([], tmp_path, [])
+    assert (tmp_path / "results.csv").read_text().startswith("database,task,regime")
