@@ -20,7 +20,9 @@ import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
 from callbacks.run_folder import logger_folder
 from relbench_pretrain.checkpoints import CheckpointError
+from relbench_pretrain.evaluation.baselines import baseline
 from relbench_pretrain.evaluation.demo import demo
+from relbench_pretrain.evaluation.embed import embed
 from relbench_pretrain.evaluation.study import StudyError, study
 from relbench_pretrain.relational.database import DatabaseError, DatasetError
 from relbench_pretrain.relational.schema import SchemaError
@@ -45,7 +47,13 @@ def make_demo(folder: str, num_rows: int = 20_000, seed: int = 0) -> None:
     print(write_demo_database(folder, num_rows, seed))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"demo": demo, "make-demo": make_demo, "study": study}
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo,
+    "make-demo": make_demo,
+    "study": study,
+    "embed": embed,
+    "baseline": baseline,
+}
 
 
 BY_NAME = ("study",)

@@ -1,16 +1,16 @@
-"""Plots of studies, as PNG and SVG."""
+"""Plots of studies and of embeddings, as PNG and SVG."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import matplotlib
-
-matplotlib.use("agg")  # no window, wherever this runs
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from sklearn.decomposition import PCA
 
 COLOURS = {"scratch": "#7f7f7f", "random_frozen": "#bcbd22", "frozen": "#1f77b4", "fine_tuned": "#d62728"}
 STYLES = ["-", "--", ":", "-."]
@@ -92,6 +92,57 @@ def plot_bars(chosen: pd.DataFrame, folder: Path) -> None:
         axis.set(title=f"{database}, {task}, {regime}", xlabel=f"test {metric}")
     figure.tight_layout()
     save(figure, folder, "bars")
+
+
+def plot_embeddings(vectors: np.ndarray, colour: pd.Series | None, title: str, path: Path) -> list[Path]:
+    """Draws vectors by their first two principal components and, where umap-learn is installed, by UMAP.
+
+    Args:
+        vectors: ``(num_rows, channels)``; of more than 20,000 rows an even choice is drawn.
+        colour: A value per row, numbers or categories; of these the nine most frequent have a colour.
+        title: The title.
+        path: The files without their suffix and the name of the method.
+
+    Returns:
+        The PNG files.
+    """
+    chosen = np.linspace(0, len(vectors) - 1, min(len(vectors), 20_000)).astype(int)
+    vectors = vectors[chosen]
+    if len(vectors) < 3:
+        return []
+    maps = {"pca": PCA(2, random_state=0)}
+    try:
+        from umap import UMAP  # ten seconds to import, and an option
+
+        maps["umap"] = UMAP(n_components=2, random_state=0)
+    except ImportError:
+        pass
+    files = []
+    for name, method in maps.items():
+        points = method.fit_transform(vectors)
+        figure, (axis,) = panels_in_a_row(1, 6, 5)
+        _scatter(figure, axis, points, None if colour is None else colour.iloc[chosen].reset_index(drop=True))
+        axis.set(title=f"{title}, {name.upper()}", xticks=[], yticks=[])
+        save(figure, path.parent, f"{path.name}_{name}")
+        files.append(path.with_name(f"{path.name}_{name}.png"))
+    return files
+
+
+def _scatter(figure: Figure, axis: Axes, points: np.ndarray, colour: pd.Series | None) -> None:
+    if colour is None or pd.api.types.is_numeric_dtype(colour):
+        drawn = axis.scatter(points[:, 0], points[:, 1], s=4, c=colour, cmap="viridis", linewidths=0)
+        if colour is not None:
+            figure.colorbar(drawn, label=str(colour.name))
+        return
+    names = colour.astype(str)
+    frequent = list(names.value_counts().index[:9])
+    for name in [None, *frequent]:
+        these = ~names.isin(frequent) if name is None else names == name
+        if these.any():
+            x, y = points[these.to_numpy()].T
+            grey = "#cccccc" if name is None else None  # None takes the next colour
+            axis.scatter(x, y, s=4, color=grey, label="others" if name is None else name, linewidths=0)
+    axis.legend(title=str(colour.name), markerscale=3, fontsize=7)
 
 
 def _legend(figure: Figure, axis: Axes) -> None:

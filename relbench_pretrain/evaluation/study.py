@@ -106,6 +106,7 @@ def study(
     starts: list[str] = ["scratch", "random_frozen", "frozen", "fine_tuned"],  # noqa: B006
     seeds: list[int] = [0, 1, 2],  # noqa: B006
     pretraining_seeds: list[int] = [0],  # noqa: B006
+    baseline_seeds: list[int] = [0],  # noqa: B006
     label_fractions: list[float] = [1.0],  # noqa: B006
     grid: dict[str, list[str]] = {},  # noqa: B006
     published: list[dict[str, Any]] = [],  # noqa: B006
@@ -127,6 +128,7 @@ def study(
         starts: Ways to start.
         seeds: Seeds of weights, batches and of which labels are used.
         pretraining_seeds: Seeds of the backbones; run number i starts from backbone number i modulo their number.
+        baseline_seeds: Seeds of the baselines.
         label_fractions: Shares of the training labels.
         grid: Arguments without dashes, each with the values to try; every start tries all combinations.
         published: Results of others, printed beside: task, regime, system and value.
@@ -149,12 +151,14 @@ def study(
         "starts": starts,
         "seeds": seeds,
         "pretraining_seeds": pretraining_seeds,
+        "baseline_seeds": baseline_seeds,
         "label_fractions": label_fractions,
         "grid": grid,
         "published": published,
     }
     root = Path(output_dir or f"runs/{name}")
     plans = list(plan(databases, networks, starts, seeds, pretraining_seeds, label_fractions, grid, root))
+    plans += baseline_plans(databases, baseline_seeds, label_fractions)
     failed = [] if collect_only else run_all(plans, root, jobs)
     results = Path(results_dir) if results_dir else root
     results.mkdir(parents=True, exist_ok=True)
@@ -205,22 +209,22 @@ def plan(
                          "seed": seed, "grid": " ".join(point)},
                         backbone if weights else None,
                     )  # fmt: skip
-    yield from _baselines(databases, seeds, label_fractions)
 
 
 def _backbone(database: str, network: str, seed: int) -> str:
     return f"{database}/pretraining/{network}-{seed}"
 
 
-def _baselines(
+def baseline_plans(
     databases: Mapping[str, DatabaseStudy], seeds: Sequence[int], label_fractions: Sequence[float]
 ) -> Iterator[RunPlan]:
+    """Yields the runs of all baselines."""
     for database, data in databases.items():
         for (task, spec), fraction, seed in itertools.product(data.tasks.items(), label_fractions, seeds):
             for method in spec.baselines:
                 yield RunPlan(
                     f"{database}/{task}/{method}-{fraction:g}-{seed}",
-                    ["baseline", method, f"--dataset={data.dataset}", f"--task={task}",
+                    ["baseline", method, task, f"--dataset={data.dataset}",
                      f"--label_fraction={fraction:g}", f"--seed={seed}"],
                     {"database": database, "task": task, "network": method, "start": "baseline", "labels": fraction,
                      "seed": seed, "grid": ""},

@@ -1,0 +1,205 @@
+"""What a network has to beat: simple rules, and boosted trees on hand-made and on automatic features."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from relbench.base import EntityTask, RecommendationTask
+from relbench.load import RelBenchDataset
+
+from relbench_pretrain.evaluation.task_metrics import relbench_metrics
+from relbench_pretrain.relational.aggregates import Aggregates
+from relbench_pretrain.relational.database import load_database, open_dataset
+from relbench_pretrain.relational.graph import fit_schema, hide_columns
+from relbench_pretrain.relational.tasks import (
+    BINARY,
+    MULTICLASS,
+    REGRESSION,
+    RecommendationTable,
+    Split,
+    TaskError,
+    TaskTable,
+    hidden_columns,
+    is_autocomplete,
+    load_task,
+    recommendation_table,
+    task_spec,
+    task_table,
+)
+from relbench_pretrain.relational.time import timestamp_seconds
+
+Method = Literal["entity_mean", "lightgbm_row", "lightgbm_aggregates", "popularity", "past_visits"]
+ROUNDS = 1000
+PARAMETERS: dict[str, Any] = {
+    "learning_rate": 0.03,
+    "num_leaves": 31,
+    "min_child_samples": 20,
+    "subsample": 0.8,
+    "subsample_freq": 1,
+    "colsample_bytree": 0.5,
+    "verbose": -1,
+}
+
+
+def baseline(
+    method: Method,
+    task: str,
+    dataset: str = "demo",
+    output_file: str | None = None,
+    label_fraction: float = 1.0,
+    seed: int = 0,
+) -> None:
+    """Scores a baseline on validation and on test in each time regime, and prints and writes the metrics as JSON.
+
+    Args:
+        method: ``entity_mean``: the mean of the entity's earlier labels, else of all; ``lightgbm_row``: LightGBM on
+            the entity's own row; ``lightgbm_aggregates``: LightGBM on time-aware aggregates along the foreign keys;
+            of a recommendation ``popularity``: the destinations of most training rows of the last time, and
+            ``past_visits``: the source's own earlier ones by number, then popularity.
+        task: The task's name.
+        dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
+        output_file: Where the metrics are written; nowhere by default.
+        label_fraction: The share of the training labels that are used.
+        seed: Which labels these are, and the seed of LightGBM.
+
+    Raises:
+        TaskError: If the method is not one for the task.
+    """
+    source = open_dataset(dataset)
+    loaded = load_task(source, task)
+    recommends = isinstance(loaded, RecommendationTask)
+    if recommends != (method in ("popularity", "past_visits")):
+        kind = loaded.task_type.value
+        fitting = "popularity and past_visits" if recommends else "entity_mean, lightgbm_row and lightgbm_aggregates"
+        raise TaskError(f"method '{method}' is not one for task '{task}', a {kind}; that has {fitting}")
+    if isinstance(loaded, RecommendationTask):
+        predictions = _recommend(method, loaded)
+    else:
+        predictions = _predict(method, source, loaded, task, label_fraction, seed)
+    found = {
+        name: relbench_metrics(loaded, "val" if name == "val" else "test", prediction)
+        for name, prediction in predictions.items()
+    }
+    text = json.dumps(found, indent=1)
+    print(text)
+    if output_file is not None:
+        path = Path(output_file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n")
+
+
+def _predict(
+    method: str, source: RelBenchDataset, task: EntityTask, name: str, fraction: float, seed: int
+) -> dict[str, np.ndarray]:
+    """Returns predictions for validation, and for test by regime."""
+    spec = task_spec(task, name)
+    labels: dict[Split, TaskTable] = {
+        split: task_table(task, split, spec.classes) for split in ("train", "val", "test")
+    }
+    generator = torch.Generator().manual_seed(seed)
+    number = len(labels["train"])
+    used = torch.randperm(number, generator=generator)[: max(1, round(fraction * number))].sort().values
+    train = TaskTable(labels["train"].row[used], labels["train"].time[used], labels["train"].target[used])
+    regimes = ["rolling"] if is_autocomplete(task) else ["rolling", "frozen"]
+    if method == "entity_mean":
+        means = pd.Series(train.target.double().numpy()).groupby(train.row.numpy()).mean()
+        overall = spec.median if spec.kind == REGRESSION else float(train.target.double().mean())
+        guess = {s: pd.Series(labels[s].row.numpy()).map(means).fillna(overall).to_numpy() for s in ("val", "test")}
+        return {"val": guess["val"], **{regime: guess["test"] for regime in regimes}}
+    db = hide_columns(load_database(source), hidden_columns(task))
+    val_time, test_time = timestamp_seconds(source.val_timestamp), timestamp_seconds(source.test_timestamp)
+    make = Aggregates(db, fit_schema(db, val_time), val_time)
+
+    def features(table: TaskTable, until: int | None = None) -> pd.DataFrame:
+        if method == "lightgbm_row":
+            return make.of_row(spec.entity_table, table.row, table.time)
+        visible = table.time - int(is_autocomplete(task))
+        visible = visible if until is None else visible.clamp(max=until)
+        return make(spec.entity_table, table.row, table.time, visible)
+
+    model = _fit(spec.kind, features(train), train.target.numpy(), features(labels["val"]), labels["val"], seed)
+    views = {"val": features(labels["val"]), "rolling": features(labels["test"])}
+    if "frozen" in regimes:
+        views["frozen"] = features(labels["test"], test_time)
+    if spec.kind == BINARY:
+        return {key: model.predict_proba(view)[:, 1] for key, view in views.items()}
+    if spec.kind == MULTICLASS:
+        return {key: np.array(spec.classes)[model.predict(view)] for key, view in views.items()}
+    return {key: model.predict(view) for key, view in views.items()}
+
+
+def _fit(kind: str, x: pd.DataFrame, y: np.ndarray, x_val: pd.DataFrame, val: TaskTable, seed: int) -> Any:
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise TaskError("LightGBM is not installed: pip install relbench-pretrain[baselines]") from error
+    if kind not in (BINARY, MULTICLASS, REGRESSION):
+        raise TaskError(f"LightGBM predicts one target, and a {kind} task has several")
+    options = PARAMETERS | {"n_estimators": ROUNDS, "random_state": seed}
+    if kind == REGRESSION:
+        model: Any = lightgbm.LGBMRegressor(objective="regression_l1", **options)
+    else:
+        model = lightgbm.LGBMClassifier(**options)
+    metric = {BINARY: "auc", MULTICLASS: "multi_error", REGRESSION: "l1"}[kind]
+    stop = lightgbm.early_stopping(100, verbose=False)
+    y_val = val.target.numpy()
+    with warnings.catch_warnings():  # the arguments' names change with LightGBM 5
+        warnings.simplefilter("ignore")
+        model.fit(_named(x), y, eval_set=[(_named(x_val), y_val)], eval_metric=metric, callbacks=[stop])
+    return _Renamed(model)
+
+
+class _Renamed:
+    """A model that is given features by their place, since LightGBM forbids some characters in names."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def predict(self, x: pd.DataFrame) -> np.ndarray:
+        return self.model.predict(_named(x))
+
+    def predict_proba(self, x: pd.DataFrame) -> np.ndarray:
+        return self.model.predict_proba(_named(x))
+
+
+def _named(x: pd.DataFrame) -> pd.DataFrame:
+    return x.set_axis([f"f{i}" for i in range(x.shape[1])], axis=1).astype(np.float64)
+
+
+def _recommend(method: str, task: RecommendationTask) -> dict[str, np.ndarray]:
+    """Returns the destinations for validation and test; both regimes are the same, as only labels are used."""
+    tables = {split: recommendation_table(task, split) for split in ("train", "val", "test")}
+    found = {}
+    for split, earlier in (("val", ["train"]), ("test", ["train", "val"])):
+        known = [tables[name] for name in earlier]
+        found[split] = _rank(tables[split], known, task.eval_k, method == "past_visits")
+    return {"val": found["val"], "rolling": found["test"], "frozen": found["test"]}
+
+
+def _rank(asked: RecommendationTable, known: list[RecommendationTable], k: int, own: bool) -> np.ndarray:
+    latest = known[-1].time.max()
+    recent = torch.cat([_pairs(part, part.time == latest)[1] for part in known])
+    popular = torch.bincount(recent).argsort(descending=True, stable=True).numpy()
+    best = np.concatenate([popular, np.full(k, -1)])[:k]
+    result = np.tile(best, (len(asked), 1))
+    if not own:
+        return result
+    source, destination = (torch.cat(part) for part in zip(*[_pairs(part) for part in known], strict=True))
+    counts = pd.DataFrame({"source": source.numpy(), "destination": destination.numpy()}).value_counts().reset_index()
+    visited = counts.groupby("source")["destination"].apply(list).to_dict()
+    for i, row in enumerate(asked.row.tolist()):
+        mine = visited.get(row, [])
+        result[i] = [*mine, *(d for d in best if d not in set(mine)), *[-1] * k][:k]
+    return result
+
+
+def _pairs(table: RecommendationTable, keep: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    source = torch.repeat_interleave(torch.arange(len(table)), table.pointer.diff())
+    wanted = slice(None) if keep is None else keep[source]
+    return table.row[source][wanted], table.destination[wanted]
