@@ -12,11 +12,13 @@ import pandas as pd
 import torch
 from relbench.base import EntityTask, RecommendationTask
 from relbench.load import RelBenchDataset
+from torch_geometric.data import HeteroData
+from torch_geometric.sampler import NodeSamplerInput
 
 from relbench_pretrain.evaluation.task_metrics import relbench_metrics
 from relbench_pretrain.relational.aggregates import Aggregates
 from relbench_pretrain.relational.database import load_database, open_dataset
-from relbench_pretrain.relational.graph import fit_schema, hide_columns
+from relbench_pretrain.relational.graph import build_graph, fit_schema, hide_columns
 from relbench_pretrain.relational.tasks import (
     BINARY,
     MULTICLASS,
@@ -33,6 +35,8 @@ from relbench_pretrain.relational.tasks import (
     task_table,
 )
 from relbench_pretrain.relational.time import timestamp_seconds
+from relbench_pretrain.sampling import GraphIndex, TemporalNeighborSampler
+from relbench_pretrain.sampling.loader import join_batch
 
 Method = Literal["entity_mean", "lightgbm_row", "lightgbm_aggregates", "popularity", "past_visits"]
 ROUNDS = 1000
@@ -60,8 +64,8 @@ def baseline(
     Args:
         method: ``entity_mean``: the mean of the entity's earlier labels, else of all; ``lightgbm_row``: LightGBM on
             the entity's own row; ``lightgbm_aggregates``: LightGBM on time-aware aggregates along the foreign keys;
-            of a recommendation ``popularity``: the destinations of most training rows of the last time, and
-            ``past_visits``: the source's own earlier ones by number, then popularity.
+            of a recommendation ``popularity``: the destinations that most sources have met within three foreign keys,
+            and ``past_visits``: first those that the source itself has met, the most often met first.
         task: The task's name.
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
         output_file: Where the metrics are written; nowhere by default.
@@ -79,7 +83,7 @@ def baseline(
         fitting = "popularity and past_visits" if recommends else "entity_mean, lightgbm_row and lightgbm_aggregates"
         raise TaskError(f"method '{method}' is not one for task '{task}', a {kind}; that has {fitting}")
     if isinstance(loaded, RecommendationTask):
-        predictions = _recommend(method, loaded)
+        predictions = _recommend(method, source, loaded)
     else:
         predictions = _predict(method, source, loaded, task, label_fraction, seed)
     found = {
@@ -108,6 +112,8 @@ def _predict(
     train = TaskTable(labels["train"].row[used], labels["train"].time[used], labels["train"].target[used])
     regimes = ["rolling"] if is_autocomplete(task) else ["rolling", "frozen"]
     if method == "entity_mean":
+        if spec.kind not in (BINARY, REGRESSION):
+            raise TaskError(f"there is no mean of the labels of a {spec.kind} task; use lightgbm_aggregates")
         means = pd.Series(train.target.double().numpy()).groupby(train.row.numpy()).mean()
         overall = spec.median if spec.kind == REGRESSION else float(train.target.double().mean())
         guess = {s: pd.Series(labels[s].row.numpy()).map(means).fillna(overall).to_numpy() for s in ("val", "test")}
@@ -172,34 +178,34 @@ def _named(x: pd.DataFrame) -> pd.DataFrame:
     return x.set_axis([f"f{i}" for i in range(x.shape[1])], axis=1).astype(np.float64)
 
 
-def _recommend(method: str, task: RecommendationTask) -> dict[str, np.ndarray]:
-    """Returns the destinations for validation and test; both regimes are the same, as only labels are used."""
-    tables = {split: recommendation_table(task, split) for split in ("train", "val", "test")}
+def _recommend(method: str, source: RelBenchDataset, task: RecommendationTask) -> dict[str, np.ndarray]:
+    """Returns the destinations for validation, and for test by regime."""
+    db = hide_columns(load_database(source), hidden_columns(task))
+    graph = build_graph(db, fit_schema(db, timestamp_seconds(source.val_timestamp)))
+    index, test_time = GraphIndex.from_graph(graph), timestamp_seconds(source.test_timestamp)
+    tables: dict[Split, RecommendationTable] = {s: recommendation_table(task, s) for s in ("val", "test")}
+    views: list[tuple[str, Split, int | None]] = [("val", "val", None), ("rolling", "test", None)]
     found = {}
-    for split, earlier in (("val", ["train"]), ("test", ["train", "val"])):
-        known = [tables[name] for name in earlier]
-        found[split] = _rank(tables[split], known, task.eval_k, method == "past_visits")
-    return {"val": found["val"], "rolling": found["test"], "frozen": found["test"]}
+    for name, split, until in [*views, ("frozen", "test", test_time)]:
+        table = tables[split]
+        sampler = TemporalNeighborSampler(index, [-1, 0, 0], "last", visible_until=until)
+        inputs = NodeSamplerInput(None, table.row, table.time, task.src_entity_table)
+        batch = join_batch(graph, sampler.sample_from_nodes(inputs), task.src_entity_table, 0)
+        found[name] = _rank_visits(batch, task, len(table), method == "past_visits")
+    return found
 
 
-def _rank(asked: RecommendationTable, known: list[RecommendationTable], k: int, own: bool) -> np.ndarray:
-    latest = known[-1].time.max()
-    recent = torch.cat([_pairs(part, part.time == latest)[1] for part in known])
-    popular = torch.bincount(recent).argsort(descending=True, stable=True).numpy()
+def _rank_visits(batch: HeteroData, task: RecommendationTask, number: int, own: bool) -> np.ndarray:
+    """Ranks destinations by how many sources have met them, after those that the source itself has met the most."""
+    store, k = batch[task.dst_entity_table], task.eval_k
+    ends = [batch[e].edge_index[1] for e in batch.edge_types if e[2] == task.dst_entity_table]
+    links = torch.bincount(torch.cat(ends), minlength=len(store.n_id))
+    met = pd.DataFrame({"source": store.batch, "row": store.n_id, "links": links})
+    popular = met["row"].value_counts().index.to_numpy()
     best = np.concatenate([popular, np.full(k, -1)])[:k]
-    result = np.tile(best, (len(asked), 1))
-    if not own:
-        return result
-    source, destination = (torch.cat(part) for part in zip(*[_pairs(part) for part in known], strict=True))
-    counts = pd.DataFrame({"source": source.numpy(), "destination": destination.numpy()}).value_counts().reset_index()
-    visited = counts.groupby("source")["destination"].apply(list).to_dict()
-    for i, row in enumerate(asked.row.tolist()):
-        mine = visited.get(row, [])
-        result[i] = [*mine, *(d for d in best if d not in set(mine)), *[-1] * k][:k]
+    result = np.tile(best, (number, 1))
+    if own:
+        for source, rows in met.sort_values("links", ascending=False, kind="stable").groupby("source")["row"]:
+            mine = list(rows)
+            result[int(str(source))] = [*mine, *(row for row in best if row not in mine), *[-1] * k][:k]
     return result
-
-
-def _pairs(table: RecommendationTable, keep: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    source = torch.repeat_interleave(torch.arange(len(table)), table.pointer.diff())
-    wanted = slice(None) if keep is None else keep[source]
-    return table.row[source][wanted], table.destination[wanted]
