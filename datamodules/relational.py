@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
+from relbench.base import Table
 from relbench.load import RelBenchDataset
 
 from relbench_pretrain.checkpoints import read_backbone
@@ -56,6 +57,7 @@ class RelationalDataModule(LightningDataModule):
         self.num_workers = num_workers
         self.seed = seed
         self.cache_dir = cache_dir
+        self.extra_tables = False
         self._graph: RelationalGraph | None = None
         self._dataset: RelBenchDataset | None = None
 
@@ -107,11 +109,17 @@ class RelationalDataModule(LightningDataModule):
             cache_dir=self.cache_dir,
             calendar=self.calendar,
             hidden=self.hidden_columns(),
+            further=self.further_tables(),
+            extend_schema=self.extra_tables and schema is not None,
         )
 
     def hidden_columns(self) -> list[tuple[str, str]]:
         """Returns the tables and columns that must not be features."""
         return []
+
+    def further_tables(self) -> dict[str, Table]:
+        """Returns tables that are added to the database."""
+        return {}
 
     def worker_options(self) -> dict[str, Any]:
         """Options of the data loaders that follow from the number of workers."""

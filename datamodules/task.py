@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Literal
 
 import torch
-from relbench.base import EntityTask, RecommendationTask
+from relbench.base import EntityTask, RecommendationTask, Table
 from torch import Tensor
 
 from datamodules.relational import RelationalDataModule, Stypes
-from relbench_pretrain.relational.tasks import Split, hidden_columns, is_autocomplete, load_task, task_spec
+from relbench_pretrain.relational.tasks import Split, hidden_columns, is_autocomplete, load_task, past_labels, task_spec
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
@@ -43,6 +43,10 @@ class TaskDataModule(RelationalDataModule):
             of a test row does in the frozen regime; 0 for none.
         see_own_time: Whether the rows of an autocomplete task see other rows of their own time, which often give the
             label away; to measure how much.
+        past_labels: Whether labels of training rows are rows of the graph, as a table ``past_labels`` with the target
+            as a feature, from the end of their window on, when they are known. They make a table more than a
+            checkpoint without them has: see ``extra_tables``.
+        extra_tables: Whether a checkpoint may lack tables; the command line takes it from the model.
         stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
         calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
             Ages of rows do not count as such.
@@ -70,6 +74,8 @@ class TaskDataModule(RelationalDataModule):
         label_fraction: float = 1.0,
         max_staleness_days: float = 0.0,
         see_own_time: bool = False,
+        past_labels: bool = False,
+        extra_tables: bool = False,
         stypes: Stypes | None = None,
         calendar: bool = True,
         checkpoint: str | None = None,
@@ -86,6 +92,7 @@ class TaskDataModule(RelationalDataModule):
         if max_staleness_days < 0:
             raise ValueError(f"max_staleness_days must be 0 or more, got {max_staleness_days}")
         self.save_hyperparameters(logger=False)
+        self.extra_tables = extra_tables
 
     @cached_property
     def task(self) -> EntityTask | RecommendationTask:
@@ -115,6 +122,10 @@ class TaskDataModule(RelationalDataModule):
     def hidden_columns(self) -> list[tuple[str, str]]:
         """Returns what the labels are made from: an autocomplete task's target is a column of the database."""
         return hidden_columns(self.task)
+
+    def further_tables(self) -> dict[str, Table]:
+        """Returns the labels of the training rows as a table, if they are wanted."""
+        return {"past_labels": past_labels(self.task, self.hparams.task)} if self.hparams.past_labels else {}
 
     def sampler(self, split: Split, regime: Regime = "rolling") -> TemporalNeighborSampler:
         """Returns the sampler of a split's neighbours."""

@@ -41,6 +41,8 @@ class Downstream(LightningModule):
         backbone_lr_scale: The rate of a fine-tuned backbone over that of the head.
         unfreeze_every: Epochs after which a fine-tuned backbone thaws by one more part, the graph encoder before the
             rest; 0 trains all of it from the start.
+        extra_tables: Whether a checkpoint is taken that lacks tables of the data at hand. What belongs to these
+            starts from fresh weights; all that both have must be the same.
         optimizer: The optimiser; Adam with rate 5e-3 in the paper.
         lr_scheduler: A schedule stepped after every batch, or None.
 
@@ -57,6 +59,7 @@ class Downstream(LightningModule):
         time_encoder: TimeEncoder | None = None,
         backbone_lr_scale: float = 1.0,
         unfreeze_every: int = 0,
+        extra_tables: bool = False,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=5e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
@@ -81,6 +84,7 @@ class Downstream(LightningModule):
         self.time_encoder = time_encoder
         self.backbone_lr_scale = backbone_lr_scale
         self.unfreeze_every = unfreeze_every
+        self.extra_tables = extra_tables
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.schema: GraphSchema | None = None
@@ -100,7 +104,9 @@ class Downstream(LightningModule):
         """
         data = self.trainer.datamodule
         if self.checkpoint is not None and self.schema is None:
-            read_backbone(self.checkpoint).schema.require_same_structure(data.schema, f"checkpoint '{self.checkpoint}'")
+            schema = read_backbone(self.checkpoint).schema
+            found = data.schema.restricted(schema) if self.extra_tables else data.schema
+            schema.require_same_structure(found, f"checkpoint '{self.checkpoint}'")
         if self.task is not None and (self.task.kind, self.task.entity_table) != (
             data.task_spec.kind,
             data.task_spec.entity_table,
@@ -118,7 +124,8 @@ class Downstream(LightningModule):
         if self.schema is None:
             return
         if self.backbone is None:
-            self.backbone = load_backbone(self.checkpoint, weights=self.start in ("frozen", "fine_tuned"))
+            weights = self.start in ("frozen", "fine_tuned")
+            self.backbone = load_backbone(self.checkpoint, weights, self.schema if self.extra_tables else None)
         self.backbone.build(self.schema)
         if self.backbone.time_encoder is None and self.time_encoder is not None:
             self.time_encoder.build(self.schema, self.backbone.channels)

@@ -30,6 +30,7 @@ class Recommendation(Downstream):
         time_encoder: Encodes ages where the backbone does not.
         backbone_lr_scale: The rate of a fine-tuned backbone over that of the towers.
         unfreeze_every: Epochs after which a fine-tuned backbone thaws by one more part.
+        extra_tables: Whether a checkpoint may lack tables.
         optimizer: The optimiser.
         lr_scheduler: A schedule stepped after every batch, or None.
     """
@@ -43,11 +44,21 @@ class Recommendation(Downstream):
         time_encoder: TimeEncoder | None = None,
         backbone_lr_scale: float = 1.0,
         unfreeze_every: int = 0,
+        extra_tables: bool = False,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=5e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
         super().__init__(
-            backbone, checkpoint, start, None, time_encoder, backbone_lr_scale, unfreeze_every, optimizer, lr_scheduler
+            backbone,
+            checkpoint,
+            start,
+            None,
+            time_encoder,
+            backbone_lr_scale,
+            unfreeze_every,
+            extra_tables,
+            optimizer,
+            lr_scheduler,
         )
         self.save_hyperparameters()
         self.head: TwoTower = towers or TwoTower()  # type: ignore[assignment]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from pathlib import Path
@@ -13,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.config import from_config, to_config
 from relbench_pretrain.relational.schema import GraphSchema
+
+log = logging.getLogger(__name__)
 
 WEIGHTS = "backbone.safetensors"
 DESCRIPTION = "backbone.json"
@@ -93,27 +96,41 @@ def read_backbone(folder: str | Path) -> SavedBackbone:
         raise CheckpointError(f"'{folder / DESCRIPTION}' is damaged ({error!r})") from error
 
 
-def load_backbone(folder: str | Path, weights: bool = True) -> Backbone:
+def load_backbone(folder: str | Path, weights: bool = True, schema: GraphSchema | None = None) -> Backbone:
     """Loads a backbone that :func:`save_backbone` wrote.
 
     Args:
         folder: The folder.
         weights: Whether to load the weights too, or only build the network with fresh ones.
+        schema: A schema that has further tables, to build the network for. What belongs to these has fresh weights.
 
     Returns:
-        The backbone, built for the schema that it was trained on.
+        The backbone, built for the schema that it was trained on, or for the one given.
 
     Raises:
         CheckpointError: If the folder is missing, incomplete or unreadable, or the weights do not fit.
+        SchemaError: If the schema given differs in what both have.
     """
     saved = read_backbone(folder)
-    backbone = from_config(saved.config)
-    if not isinstance(backbone, Backbone):
-        raise CheckpointError(f"'{folder}' describes a {type(backbone).__name__}, not a Backbone")
-    backbone.build(saved.schema)
+    if schema is not None and schema.node_types != saved.schema.node_types:
+        saved.schema.require_same_structure(schema.restricted(saved.schema), f"checkpoint '{folder}'")
+        backbone = _built(folder, saved.config, schema)
+        if weights:
+            fresh = backbone.take_from(load_backbone(folder))
+            log.info("%d of %d weights start fresh, for further tables", len(fresh), len(backbone.state_dict()))
+        return backbone
+    backbone = _built(folder, saved.config, saved.schema)
     if weights:
         try:
             backbone.load_state_dict(load_file(Path(folder).expanduser() / WEIGHTS))
         except Exception as error:
             raise CheckpointError(f"the weights in '{folder}' cannot be loaded: {error}") from error
+    return backbone
+
+
+def _built(folder: str | Path, config: dict[str, Any], schema: GraphSchema) -> Backbone:
+    backbone = from_config(config)
+    if not isinstance(backbone, Backbone):
+        raise CheckpointError(f"'{folder}' describes a {type(backbone).__name__}, not a Backbone")
+    backbone.build(schema)
     return backbone

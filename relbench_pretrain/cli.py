@@ -109,6 +109,8 @@ class RelBenchPretrainCLI(LightningCLI):
         checkpoint = config.get("model.init_args.checkpoint")
         if checkpoint is not None and "checkpoint" in (config.get("data.init_args") or {}):
             config["data.init_args.checkpoint"] = config.get("data.init_args.checkpoint") or checkpoint
+            if config.get("model.init_args.extra_tables"):
+                config["data.init_args.extra_tables"] = True
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch_frame import TensorFrame
 
@@ -54,6 +55,32 @@ class Backbone(nn.Module):
         self.graph_encoder.build(schema, self.channels)
         if self.time_encoder is not None:
             self.time_encoder.build(schema, self.channels)
+
+    @torch.no_grad()
+    def take_from(self, other: Backbone) -> list[str]:
+        """Takes all weights that another network, of a schema with fewer tables, has too.
+
+        Args:
+            other: The same network, built for the other schema.
+
+        Returns:
+            The names of the parameters that stay fresh, all of them or in part.
+        """
+        weights, fresh = other.state_dict(), []
+        mine, theirs = ({f"graph_encoder.{k}": v for k, v in net.graph_encoder.row_names().items()}
+                        for net in (self, other))  # fmt: skip
+        for name, value in self.state_dict().items():
+            if name in mine:
+                place = {row: i for i, row in enumerate(theirs[name])}
+                known = [i for i, row in enumerate(mine[name]) if row in place]
+                value[known] = weights[name][[place[mine[name][i]] for i in known]]
+                if len(known) < len(value):
+                    fresh.append(name)
+            elif name in weights:
+                value.copy_(weights[name])
+            else:
+                fresh.append(name)
+        return fresh
 
     def forward(
         self,

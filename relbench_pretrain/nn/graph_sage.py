@@ -23,6 +23,10 @@ class GraphEncoder(nn.Module, ABC):
     def build(self, schema: GraphSchema, channels: int) -> None:
         """Creates the layers; a second call does nothing."""
 
+    def row_names(self) -> dict[str, list]:
+        """Returns, by parameter whose rows belong to tables or paths, what each row belongs to."""
+        return {}
+
     @abstractmethod
     def forward(self, x: dict[str, Tensor], graph: Subgraph) -> dict[str, Tensor]:
         """Encodes the rows in their graph.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from relbench_pretrain.nn.subgraph import Subgraph
-from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.schema import EdgeType, GraphSchema
 
 
 class TokenGroup(NamedTuple):
@@ -60,6 +60,9 @@ class PathVocabulary(nn.Module):
     Args:
         schema: The schema.
         max_length: The longest path, in foreign keys.
+
+    Attributes:
+        names: Of each path the table that it starts from and the edge types that it walks.
     """
 
     next_path: Tensor
@@ -68,6 +71,7 @@ class PathVocabulary(nn.Module):
         super().__init__()
         self.schema = schema
         end = list(schema.node_types)  # the table at the end of each path
+        self.names: list[tuple[str | EdgeType, ...]] = [(table,) for table in end]
         steps: list[tuple[int, int, int]] = []
         frontier = range(len(end))
         for _ in range(max_length):
@@ -77,6 +81,7 @@ class PathVocabulary(nn.Module):
                     if target == end[path]:
                         steps.append((path, number, len(end)))
                         end.append(source)
+                        self.names.append((*self.names[path], schema.edge_types[number]))
             frontier = range(first_new, len(end))
         self.num_paths = len(end)
         table = torch.full((len(end), len(schema.edge_types)), -1, dtype=torch.int64)

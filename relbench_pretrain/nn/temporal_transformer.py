@@ -91,6 +91,10 @@ class TemporalTransformer(GraphEncoder):
         )
         self.norm = nn.LayerNorm(channels)
 
+    def row_names(self) -> dict[str, list]:
+        """Returns the tables and paths that the learned vectors belong to."""
+        return {"table_vector.weight": list(self.schema.tables), "path_vector.weight": self.paths.names}
+
     def forward(self, x: dict[str, Tensor], graph: Subgraph) -> dict[str, Tensor]:
         """Encodes the target rows.
 

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+from relbench.base import Database, Table
 from relbench.load import RelBenchDataset
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -54,6 +56,8 @@ def load_graph(
     cache_dir: str | Path | None = None,
     hidden: Iterable[tuple[str, str]] = (),
     calendar: bool = True,
+    further: Mapping[str, Table] | None = None,
+    extend_schema: bool = False,
 ) -> RelationalGraph:
     """Builds the graph of a dataset, or reopens it if it was built before from the same content.
 
@@ -73,19 +77,29 @@ def load_graph(
         hidden: Tables and columns whose values must not be seen; see
             :func:`relbench_pretrain.relational.graph.hide_columns`.
         calendar: See :func:`relbench_pretrain.relational.graph.fit_schema`.
+        further: Tables to add to the database, by name.
+        extend_schema: Whether a schema given may lack tables; they are fitted and come behind its own.
 
     Returns:
         The graph.
     """
-    embedder = embedder or HashTextEmbedder()
+    embedder, further = embedder or HashTextEmbedder(), dict(further or {})
     fitting = [calendar, fitted_until, stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})]
     places = sorted((table, column) for table, column in hidden)
     settings = [FORMAT, embedder.name, places, schema.to_dict() if schema else fitting]
+    if further:
+        settings.append({name: _table_hash(table) for name, table in further.items()})
+    if extend_schema:
+        settings.append(fitting)
     folder = Path(cache_dir or cache_folder() / "graphs").expanduser() / _content_hash(dataset, settings)
     if (graph := _read(folder)) is not None:
         return graph
     db = hide_columns(load_database(dataset), places)
-    graph = build_graph(db, schema or fit_schema(db, fitted_until, stypes, embedder, calendar), embedder)
+    db = Database(db.table_dict | further)
+    if schema is None or extend_schema:
+        fitted = fit_schema(db, fitted_until, stypes, embedder, calendar)
+        schema = fitted if schema is None else schema.extended(fitted)
+    graph = build_graph(db, schema, embedder)
     del db
     try:
         _write(folder, graph)
@@ -102,6 +116,12 @@ def _content_hash(dataset: RelBenchDataset, settings: list[Any]) -> str:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:24]
+
+
+def _table_hash(table: Table) -> str:
+    rows = pd.util.hash_pandas_object(table.df, index=False).to_numpy().tobytes()
+    names = json.dumps([list(table.df), table.fkey_col_to_pkey_table, table.pkey_col, table.time_col])
+    return hashlib.sha256(rows + names.encode()).hexdigest()
 
 
 def _write(folder: Path, graph: RelationalGraph) -> None:

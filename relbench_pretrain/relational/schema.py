@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -146,6 +146,15 @@ class GraphSchema:
             raise SchemaError(f"{context}: the schemas differ (- expected, + found):\n  " + "\n  ".join(difference))
         if list(self._structure()) != list(other._structure()):
             raise SchemaError(f"{context}: the schemas have the same tables and columns in another order")
+
+    def extended(self, other: GraphSchema) -> GraphSchema:
+        """Returns this schema with the tables that only another one has, behind its own."""
+        more = {name: table for name, table in other.tables.items() if name not in self.tables}
+        return replace(self, tables=self.tables | more, text_embedder=self.text_embedder or other.text_embedder)
+
+    def restricted(self, other: GraphSchema) -> GraphSchema:
+        """Returns the part of this schema that is made of the tables of another one."""
+        return replace(self, tables={name: table for name, table in self.tables.items() if name in other.tables})
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the schema in plain JSON types."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from relbench.base import AutoCompleteTask, EntityTask, RecommendationTask
+from relbench.base import AutoCompleteTask, EntityTask, RecommendationTask, Table
 from relbench.load import RelBenchDataset
 from torch import Tensor
 
@@ -167,6 +167,26 @@ def recommendation_table(task: RecommendationTask, split: Split) -> Recommendati
     destination = np.concatenate([np.asarray(part, dtype=np.int64) for part in [[], *lists]])
     seeds = _seeds(df, task.src_entity_col, task.time_col)
     return RecommendationTable(*seeds, torch.from_numpy(destination), torch.from_numpy(pointer))
+
+
+def past_labels(task: EntityTask | RecommendationTask, name: str) -> Table:
+    """Returns the training labels as a table of the database.
+
+    Each row bears the time at which its label is known, the end of the label's window, so that whoever sees no later
+    row than their own time sees no label of a window that goes on beyond it.
+
+    Raises:
+        TaskError: If the target is not one value.
+    """
+    if isinstance(task, RecommendationTask) or task.task_type.value == MULTILABEL:
+        raise TaskError(
+            f"labels of task '{name}' are no single values, so they cannot be features: set past_labels off"
+        )
+    df = _labels(task, "train")
+    known = df[task.time_col] + task.timedelta
+    table = pd.DataFrame({"entity": df[task.entity_col], "known_at": known, "label": df[task.target_col]})
+    table = table.sort_values("known_at", kind="stable").reset_index(drop=True)
+    return Table(table, {"entity": task.entity_table}, None, "known_at")
 
 
 def _seeds(df: pd.DataFrame, entity: str, time: str) -> tuple[Tensor, Tensor]:

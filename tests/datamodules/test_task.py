@@ -71,3 +71,18 @@ def test_settings_that_mean_nothing_are_refused(options):
     (name,) = options
     with pytest.raises(ValueError, match=name):
         EntityTaskDataModule("customer-churn", "demo-small", **options)
+
+
+def test_past_labels_are_seen_only_when_their_window_is_over():
+    data = module(past_labels=True)
+    window = int(data.task.timedelta.total_seconds())
+    train = data.task.get_table("train").df
+    seen = 0
+    for split in ("train", "val"):
+        for batch in data.loader(split):
+            times, store = batch["customers"].seed_time, batch["past_labels"]
+            assert (store.time <= times[store.batch]).all()
+            assert (store.time - window < times[store.batch]).all()
+            seen += len(store.n_id)
+    assert seen > 0
+    assert data.graph.num_rows["past_labels"] == len(train)

@@ -185,3 +185,38 @@ def test_the_backbone_can_have_a_rate_of_its_own(data, checkpoint, tmp_path):
     head, backbone = trainer.optimizers[0].param_groups
     assert (head["lr"], backbone["lr"]) == (1.0, 0.1)
     assert {id(p) for p in backbone["params"]} == {id(p) for p in module.backbone.parameters()}
+
+
+def test_past_labels_need_a_network_that_has_their_table(data, checkpoint, tmp_path):
+    labels = {"task": "customer-churn", "dataset": "demo-small", "batch_size": 64, "fanouts": [8, 4]}
+    refused = EntityTaskDataModule(**labels, past_labels=True, checkpoint=checkpoint)
+    with pytest.raises(SchemaError, match=r"\+ table 'past_labels'"):
+        fit(FineTuning(checkpoint=checkpoint, start="fine_tuned"), refused, tmp_path)
+    taken = EntityTaskDataModule(**labels, past_labels=True, checkpoint=checkpoint, extra_tables=True)
+    fit(FineTuning(checkpoint=checkpoint, start="fine_tuned", extra_tables=True), taken, tmp_path)
+    fit(FineTuning(network()), EntityTaskDataModule(**labels, past_labels=True), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "encoder", [GraphSAGE(), TemporalTransformer([4, 0], num_heads=2)], ids=["sage", "transformer"]
+)
+def test_weights_for_further_tables_are_fresh_and_the_others_those_of_the_checkpoint(encoder, data, tmp_path):
+    from relbench_pretrain.checkpoints import load_backbone
+
+    labels = EntityTaskDataModule("customer-churn", "demo-small", past_labels=True)
+    labels.setup("fit")
+    torch.manual_seed(3)
+    backbone = Backbone(LinearTableEncoder(), encoder, channels=16)
+    backbone.build(data.schema)
+    folder = save_backbone(tmp_path / "best", backbone)
+    old, new = backbone.state_dict(), load_backbone(folder, schema=labels.schema)
+    state, rows = new.state_dict(), new.graph_encoder.row_names()
+    mine = {f"graph_encoder.{key}": value for key, value in rows.items()}
+    before = {f"graph_encoder.{key}": value for key, value in backbone.graph_encoder.row_names().items()}
+    for name, value in old.items():
+        if name in mine:
+            place = [mine[name].index(row) for row in before[name]]
+            assert torch.equal(state[name][place], value)
+        else:
+            assert torch.equal(state[name], value)
+    assert any("past_labels" in name for name in set(state) - set(old))
