@@ -18,8 +18,11 @@ from relbench_pretrain.sampling import (
     RelationalLoader,
     SeedRows,
     SeedSampler,
+    TemporalNeighborSampler,
 )
+from relbench_pretrain.sampling.csc import RowSampler
 from relbench_pretrain.sampling.hgsampling import Budget
+from relbench_pretrain.sampling.neighbors import Fanout
 
 
 class CorruptedView:
@@ -54,6 +57,8 @@ class ContrastiveDataModule(RelationalDataModule):
         seed_tables: The tables that seeds come from, all by default; the paper takes one hub table.
         seeds_over: ``"tables"`` shares seeds out evenly over tables, ``"rows"`` by their size.
         time_limit: Whether training subgraphs hold no row later than their seed; validation's never do.
+        neighbors: Fan-outs of plain temporal neighbour sampling, one disjoint subgraph per seed, in place of
+            HGSampling; for comparison.
         corruption: How views are corrupted; every cell with probability 0.4 by default.
         device_sampling: Whether graph and features live on the training device and batches are drawn there, in
             tensor operations of the same distribution; then no workers are needed, and memory for the whole graph is.
@@ -80,6 +85,7 @@ class ContrastiveDataModule(RelationalDataModule):
         seed_tables: list[str] | None = None,
         seeds_over: Literal["tables", "rows"] = "tables",
         time_limit: bool = False,
+        neighbors: list[Fanout] | None = None,
         corruption: Corruption | None = None,
         device_sampling: bool = False,
         holdout: float = 0.1,
@@ -97,6 +103,8 @@ class ContrastiveDataModule(RelationalDataModule):
         if not 0 < holdout < 1:
             raise ValueError(f"holdout must be a share between 0 and 1, got {holdout}")
         self.save_hyperparameters(logger=False)
+        if device_sampling and neighbors is not None:
+            raise ValueError("device_sampling draws by HGSampling: leave neighbors out")
         if device_sampling and num_workers:
             raise ValueError(f"device_sampling makes batches on the device: set num_workers to 0, not {num_workers}")
         self.corruption = corruption or Corruption()
@@ -144,7 +152,10 @@ class ContrastiveDataModule(RelationalDataModule):
         hparams, rows = self.hparams, (ANY_TABLE, seeds.rows)
         budget = (hparams.num_per_round, hparams.num_rounds, hparams.max_children, self.seed)
         if not hparams.device_sampling:
-            sampler, options = HGSampler(self.index, *budget), self.worker_options()
+            sampler: RowSampler = HGSampler(self.index, *budget)
+            if hparams.neighbors is not None:
+                sampler = TemporalNeighborSampler(self.index, hparams.neighbors, seed=self.seed)
+            options = self.worker_options()
             return RelationalLoader(
                 self.graph, sampler, rows, limit, transform=self.view, batch_sampler=order, **options
             )

@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 
-from relbench_pretrain.cli import EXPERIMENTS, main, resolve_configs
+from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
+from relbench_pretrain.evaluation.study import plan, study
 
 SMALL = ["--trainer.max_steps=1", "--trainer.enable_progress_bar=false"]
 PRETRAINING = sorted(p.relative_to(EXPERIMENTS) for p in (EXPERIMENTS / "contrastive").rglob("*.yaml"))
@@ -142,3 +144,23 @@ def test_module_and_help_run_as_commands():
         result = subprocess.run([sys.executable, "-m", "relbench_pretrain", *args], capture_output=True, text=True)
         assert result.returncode == 0, result.stderr
         assert "usage: relbench-pretrain" in result.stdout
+
+
+STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_run_of_every_shipped_study_parses(path, tmp_path):
+    parsed = ArgumentParser()
+    parsed.add_function_arguments(study)
+    arguments = parsed.instantiate_classes(parsed.parse_object(yaml.safe_load(path.read_text())))
+    names = ("databases", "networks", "starts", "seeds", "pretraining_seeds", "label_fractions", "grid")
+    plans = list(plan(*(arguments[name] for name in names), root=tmp_path))
+    assert plans
+    seen = set()
+    for run in plans:  # one seed and start stand for all of them
+        key = (run.labels["network"], run.labels.get("task"), run.labels.get("labels"))
+        if run.command[0] == "fit" and key not in seen:
+            seen.add(key)
+            with pytest.raises(SystemExit, match="^0$|^None$"):
+                main([*run.command, "--print_config"])

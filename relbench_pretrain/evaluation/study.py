@@ -49,13 +49,13 @@ class DatabaseStudy:
         dataset: A RelBench name, a Hub address or a folder.
         tasks: The tasks by name.
         args: Arguments of all its runs.
-        pretraining_dataset: Where the backbones come from, if it is another database with the same tables.
+        pretrained_on: The name of another database of the study, with the same tables, whose backbones are taken.
     """
 
     dataset: str
     tasks: dict[str, TaskStudy]
     args: list[str] = field(default_factory=list)
-    pretraining_dataset: str | None = None
+    pretrained_on: str | None = None
 
 
 @dataclass
@@ -141,8 +141,9 @@ def study(
     Raises:
         StudyError: If a run fails; the others are made nevertheless.
     """
-    if unknown := set(datasets) - set(databases):
-        raise StudyError(f"datasets names {sorted(unknown)}; the study has {sorted(databases)}")
+    homes = {data.pretrained_on for data in databases.values()} - {None}
+    if unknown := (set(datasets) | homes) - set(databases):
+        raise StudyError(f"there are no databases {sorted(map(str, unknown))}; the study has {sorted(databases)}")
     databases = {key: replace(value, dataset=datasets.get(key, value.dataset)) for key, value in databases.items()}
     definition = {
         "name": name,
@@ -185,17 +186,18 @@ def plan(
     for (database, data), (network, net) in itertools.product(databases.items(), networks.items()):
         own_starts = net.starts if net.starts is not None else starts
         needs_backbone = bool(set(own_starts) - {"scratch"})
-        for seed in pretraining_seeds if needs_backbone else []:
+        home = data.pretrained_on or database
+        for seed in pretraining_seeds if needs_backbone and home == database else []:
             yield RunPlan(
                 _backbone(database, network, seed),
-                ["fit", f"--config={net.pretraining}", f"--data.dataset={data.pretraining_dataset or data.dataset}",
+                ["fit", f"--config={net.pretraining}", f"--data.dataset={data.dataset}",
                  f"--seed_everything={seed}", f"--data.seed={seed}", *net.pretraining_args],
                 {"database": database, "network": network, "start": "pretraining", "seed": seed},
             )  # fmt: skip
         for (task, spec), fraction in itertools.product(data.tasks.items(), label_fractions):
             for point in itertools.product(*[[f"--{key}={value}" for value in grid[key]] for key in grid]):
                 for (i, seed), start in itertools.product(enumerate(seeds), own_starts):
-                    backbone = _backbone(database, network, pretraining_seeds[i % len(pretraining_seeds)])
+                    backbone = _backbone(home, network, pretraining_seeds[i % len(pretraining_seeds)])
                     common = [*data.args, *net.args, *spec.args, *spec.label_args.get(fraction, []), *point]
                     path = root / backbone / "fit" / "backbone" / "best"
                     weights = [f"--model.checkpoint={path}"] if start != "scratch" else []

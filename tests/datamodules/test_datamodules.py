@@ -131,3 +131,14 @@ def test_unknown_tasks_are_named_with_those_there_are():
     module = EntityTaskDataModule("churn", "demo-small")
     with pytest.raises(TaskError, match="'churn'.*customer-churn"):
         module.setup("fit")
+
+
+def test_plain_neighbours_can_stand_in_for_hgsampling():
+    module = ContrastiveDataModule("demo-small", batch_size=8, neighbors=[4, 2], time_limit=True)
+    module.setup("fit")
+    batch = next(iter(module.train_dataloader()))
+    assert "corrupted_tf" in batch["orders"]
+    owners = torch.cat([batch[table].batch for table in batch.node_types])
+    assert set(owners.tolist()) == set(range(8))
+    with pytest.raises(ValueError, match="leave neighbors out"):
+        ContrastiveDataModule("demo-small", neighbors=[4], device_sampling=True)

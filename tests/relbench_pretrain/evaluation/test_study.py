@@ -47,6 +47,15 @@ def test_backbones_are_shared_out_over_the_seeds(tmp_path):
     assert needs == [f"shop/pretraining/sage-{seed}" for seed in (5, 6, 5)]
 
 
+def test_backbones_can_come_from_another_database(tmp_path, monkeypatch):
+    other = DatabaseStudy("demo", {"customer-churn": TaskStudy()}, pretrained_on="shop")
+    monkeypatch.setitem(DATABASES, "abroad", other)
+    found = plans(tmp_path)
+    assert [run.folder for run in found if run.labels["start"] == "pretraining"] == ["shop/pretraining/sage-0"]
+    abroad = [run for run in found if run.labels["database"] == "abroad" and run.labels["start"] == "frozen"]
+    assert {run.needs for run in abroad} == {"shop/pretraining/sage-0"}
+
+
 def test_nothing_is_pretrained_for_starts_from_scratch(tmp_path):
     assert all(run.labels["start"] == "scratch" for run in plans(tmp_path, starts=["scratch"]))
 
