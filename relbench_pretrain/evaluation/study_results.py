@@ -19,6 +19,7 @@ from relbench_pretrain.evaluation.task_metrics import ERRORS
 
 COLUMNS = [
     "database", "task", "regime", "network", "start", "labels", "seed", "grid", "metric", "validation", "test",
+    "test_low", "test_high",
     "best_epoch", "epochs", "seconds", "config",
 ]  # fmt: skip
 GROUP = ["database", "task", "regime", "metric"]
@@ -32,7 +33,7 @@ def write_results(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path, 
 
     Args:
         runs: For each run its labels and its folder.
-        folder: Where ``results.csv``, ``curves.csv``, ``pretraining.csv``, ``table.md`` and the plots go.
+        folder: Where ``results.csv``, ``pretraining.csv``, ``table.md``, ``summary.md`` and the plots go.
         published: Results of others, printed under the tables of their task and regime.
     """
     pretraining = [(labels, path) for labels, path in runs if labels["start"] == "pretraining"]
@@ -45,6 +46,7 @@ def write_results(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path, 
         levels.to_csv(folder / "pretraining.csv", index=False, float_format="%.4f")
     chosen = choose(table)
     (folder / "table.md").write_text(tables(chosen, published))
+    (folder / "summary.md").write_text(summary(chosen, published))
     curves = pd.DataFrame([row for labels, path in downstream for row in _curve(labels, path)])
     plot_learning_curves(curves, folder)
     plot_label_efficiency(chosen, folder)
@@ -66,6 +68,7 @@ def run_rows(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     metric = next(name for name in MAIN if name in validation)
     return [
         {**labels, "regime": regime, "metric": metric, "validation": validation[metric], "test": values[metric],
+         "test_low": values.get(f"{metric}_low"), "test_high": values.get(f"{metric}_high"),
          "best_epoch": best, "epochs": epochs, "seconds": seconds}
         for regime, values in tests.items()
     ]  # fmt: skip
@@ -117,7 +120,7 @@ def tables(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
     """Writes one Markdown table per database, task and regime.
 
     Differences are paired by seed, against the same network from scratch with the same labels, and signed so that
-    more is better; the interval is Student's, 95 %.
+    more is better; the interval is Student's, 95 %. What is said of rows is the bootstrap interval over test rows.
     """
     text = []
     for (database, task, regime, metric), part in chosen.groupby(GROUP, sort=False):
@@ -130,14 +133,61 @@ def tables(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
     return "\n".join(text)
 
 
+def summary(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
+    """Writes per database a Markdown table of test scores, and one of gains over scratch, with a column per task."""
+    text = []
+    for database, part in chosen.groupby("database", sort=False):
+        columns: list[tuple[str, ...]] = [tuple(c) for c in part[GROUP[1:]].drop_duplicates().to_numpy()]
+        names = [f"{task}, {metric.replace('roc_auc', 'AUROC').upper()}, {regime}" for task, regime, metric in columns]
+        scores: dict[str, list[str]] = {}
+        gains: dict[str, list[str]] = {}
+        for side, runs in part.groupby(SIDE, sort=False):
+            by_column: dict[Any, pd.DataFrame] = dict(list(runs.groupby(GROUP[1:], sort=False)))
+            label = _side_name(tuple(side), part["labels"].nunique() > 1)
+            scores[label] = [mean_and_deviation(by_column[c]["test"]) if c in by_column else "" for c in columns]
+            found = [_gain(tuple(side), by_column[c], part) if c in by_column else "" for c in columns]
+            if any(found):
+                gains[label] = found
+        for entry in published:
+            row = scores.setdefault(f"published: {entry['system']}", [""] * len(columns))
+            for i, (task, regime, _) in enumerate(columns):
+                if (entry["task"], entry["regime"]) == (task, regime):
+                    row[i] = f"{entry['value']:.3f}"
+        seeds = sorted(set(part[part["start"] != "baseline"].groupby([*GROUP, *SIDE]).size()))
+        number = "–".join(map(str, dict.fromkeys([seeds[0], seeds[-1]]))) if seeds else "0"
+        text.append(f"{database}, test, mean ± standard deviation over {number} seeds:\n")
+        text.append(markdown(["", *names], [[label, *cells] for label, cells in scores.items()]) + "\n")
+        if gains:
+            text.append("Gain over the same network from scratch, paired by seed, with its 95 % interval:\n")
+            text.append(markdown(["", *names], [[label, *cells] for label, cells in gains.items()]) + "\n")
+    return "\n".join(text)
+
+
+def _side_name(side: tuple, with_labels: bool) -> str:
+    network, start, labels = side
+    name = str(network) if start == "baseline" else f"{network}, {start}"
+    return f"{name}, {100 * labels:g} % of the labels" if with_labels else name
+
+
+def _gain(side: tuple, runs: pd.DataFrame, part: pd.DataFrame) -> str:
+    """Formats the gain of runs of one task and regime over those from scratch among all of a database."""
+    network, start, labels = side
+    if start in ("scratch", "baseline"):
+        return ""
+    same = (part["network"] == network) & (part["labels"] == labels) & (part["start"] == "scratch")
+    for column in GROUP:
+        same &= part[column] == runs[column].iloc[0]
+    scratch = part[same].set_index("seed")["test"]
+    return interval((runs.set_index("seed")["test"] - scratch).dropna(), runs["metric"].iloc[0] in ERRORS)
+
+
 def _table_row(side: tuple, runs: pd.DataFrame, part: pd.DataFrame) -> list[str]:
     network, start, labels = side
-    gain = ""
-    if start not in ("scratch", "baseline"):
-        of_side = (part["network"] == network) & (part["labels"] == labels)
-        scratch = part[of_side & (part["start"] == "scratch")].set_index("seed")["test"]
-        gain = interval((runs.set_index("seed")["test"] - scratch).dropna(), part["metric"].iloc[0] in ERRORS)
-    cells = [mean_and_deviation(runs["validation"]), mean_and_deviation(runs["test"]), gain]
+    gain = _gain(side, runs, part)
+    test = mean_and_deviation(runs["test"])
+    if "test_low" in runs and runs["test_low"].notna().all():  # few rows: how much the choice of rows matters
+        test += f" (rows {runs['test_low'].mean():.3f} to {runs['test_high'].mean():.3f})"
+    cells = [mean_and_deviation(runs["validation"]), test, gain]
     return [str(network), str(start), f"{100 * labels:g} %", *cells, str(len(runs)), f"{runs['seconds'].mean():.0f}"]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import sklearn.metrics as skm
@@ -68,14 +68,42 @@ def relbench_metrics(task: EntityTask | RecommendationTask, split: Split, predic
             destinations ``(num_labels, num_recommended)`` of a recommendation.
 
     Returns:
-        The metrics by name.
+        The metrics by name. Beside MAP stand ``map_low`` and ``map_high``, its 95 % bootstrap interval over rows.
     """
     target = task.get_table(split, mask_input_cols=False)
     kind = task.task_type.value
     further: dict[str, list[Callable]] = {"regression": [mae], MULTICLASS: [accuracy, f1_macro], MULTILABEL: [roc_auc]}
     if kind == MULTILABEL:  # scikit-learn wants a matrix, not an array of arrays
         return {"roc_auc": roc_auc(np.stack(target.df[task.target_col].to_list()), prediction)}
-    return task.evaluate(prediction, target, [*task.metrics, *further.get(kind, [])])
+    metrics = task.evaluate(prediction, target, [*task.metrics, *further.get(kind, [])])
+    if isinstance(task, RecommendationTask):
+        low, high = bootstrap_interval(average_precisions(prediction, target.df[task.dst_entity_col].to_list()))
+        metrics |= {"map_low": low, "map_high": high}
+    return metrics
+
+
+def average_precisions(prediction: np.ndarray, true: Sequence[Sequence[int]]) -> np.ndarray:
+    """Computes the average precision at k of each row, whose mean is RelBench's MAP@k.
+
+    Args:
+        prediction: Destinations ``(num_rows, k)``, the best first.
+        true: The true destinations of each row, at least one.
+
+    Returns:
+        ``(num_rows,)``.
+    """
+    k = prediction.shape[1]
+    hit = np.stack([np.isin(row, named) for row, named in zip(prediction, true, strict=True)])
+    precision = hit.cumsum(1) / np.arange(1, k + 1)
+    return (precision * hit).sum(1) / np.minimum([len(named) for named in true], k)
+
+
+def bootstrap_interval(values: np.ndarray, draws: int = 2000) -> tuple[float, float]:
+    """Returns the 95 % percentile interval of the mean over rows, from as many draws of the rows, always the same."""
+    rng = np.random.default_rng(0)
+    weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=draws)
+    low, high = np.quantile(weights @ values / len(values), [0.025, 0.975])
+    return float(low), float(high)
 
 
 def mae(true: np.ndarray, predicted: np.ndarray) -> float:

@@ -19,7 +19,7 @@ from relbench_pretrain.evaluation.study import (
     run_all,
     study,
 )
-from relbench_pretrain.evaluation.study_results import choose, interval, tables, write_results
+from relbench_pretrain.evaluation.study_results import choose, interval, summary, tables, write_results
 
 DATABASES = {"shop": DatabaseStudy("demo-small", {"customer-churn": TaskStudy(["--trainer.max_epochs=2"])})}
 NETWORKS = {"sage": NetworkStudy("contrastive/demo.yaml", "fine_tuning/demo.yaml")}
@@ -126,6 +126,17 @@ def test_gains_are_paired_by_seed_and_more_is_better():
 
     low, high = ttest_1samp(differences, 0).confidence_interval(0.95)
     assert interval(differences) == f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def test_the_summary_has_a_column_per_task_and_regime_and_a_row_per_side():
+    frame = pd.concat(
+        table(start=["scratch", "scratch", "frozen", "frozen"], seed=[0, 1, 0, 1],
+              validation=[0.5] * 4, test=[0.5, 0.7, 0.6, 0.8]).assign(task=task) for task in ("a", "b")
+    )  # fmt: skip
+    text = summary(frame, [{"task": "b", "regime": "rolling", "system": "paper", "value": 0.71}])
+    assert "| n, scratch | 0.600 ± 0.141 | 0.600 ± 0.141 |" in text
+    assert "| published: paper |  | 0.710 |" in text
+    assert "| n, frozen | +0.100 [+0.100, +0.100] | +0.100 [+0.100, +0.100] |" in text
 
 
 def test_published_results_stand_beside_their_task_and_regime():
