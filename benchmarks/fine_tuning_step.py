@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from measure import alternate, memory_of, peak_of_work, report
+from measure import alternate, forever, memory_of, peak_of_work, report
 from peers import visible_graph
 from relbench.modeling.nn import HeteroEncoder, HeteroGraphSAGE, HeteroTemporalEncoder
 from torch import Tensor, nn
@@ -93,7 +93,7 @@ def step(side: str, dataset: str, task: str, batch_size: int, fanouts: list[int]
         loader = module.train_dataloader()
     loss_of = nn.BCEWithLogitsLoss()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=side == "ours")  # as the shipped configs do
-    batches = _forever(loader)
+    batches = forever(loader)
 
     def one() -> float:
         batch = next(batches)
@@ -104,11 +104,6 @@ def step(side: str, dataset: str, task: str, batch_size: int, fanouts: list[int]
         return float(loss.detach())
 
     return one
-
-
-def _forever(loader):
-    while True:
-        yield from loader
 
 
 def main() -> None:

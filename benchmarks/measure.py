@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
@@ -74,6 +74,12 @@ def _speed(work: Callable[[], Any], repeat: int) -> float:
     for _ in range(repeat):
         work()
     return repeat / (time.perf_counter() - start)
+
+
+def forever(loader: Iterable[Any]) -> Iterator[Any]:
+    """Yields the batches of a loader, over and over."""
+    while True:
+        yield from loader
 
 
 def report(**values: Any) -> None:

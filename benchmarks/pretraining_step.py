@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from measure import alternate, memory_of, peak_of_work, report
+from measure import alternate, forever, memory_of, peak_of_work, report
 from peers import DensePretraining, hgt_loader, visible_graph
 
 from datamodules import ContrastiveDataModule
@@ -59,7 +59,7 @@ def step(side: str, dataset: str, seed_table: str, bf16: bool) -> Callable[[], f
             return sum(network.normalization(network.losses(batch, network(batch))).values())
 
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=side == "ours")  # as the shipped configs do
-    batches = _forever(loader)
+    batches = forever(loader)
 
     def one() -> float:
         batch = next(batches)
@@ -71,11 +71,6 @@ def step(side: str, dataset: str, seed_table: str, bf16: bool) -> Callable[[], f
         return float(loss.detach())
 
     return one
-
-
-def _forever(loader):
-    while True:
-        yield from loader
 
 
 def main() -> None:

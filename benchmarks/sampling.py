@@ -13,7 +13,7 @@ import argparse
 from collections.abc import Iterator
 
 import torch
-from measure import alternate, memory_of, peak_of_work, report
+from measure import alternate, forever, memory_of, peak_of_work, report
 from peers import hgt_loader, visible_graph
 from torch_geometric.data import HeteroData
 
@@ -29,14 +29,9 @@ def endless(side: str, dataset: str, seed_table: str) -> Iterator[HeteroData]:
     rows = graph.rows_until(until)
     seeds = torch.randperm(rows[seed_table], generator=torch.Generator().manual_seed(0))
     if side == "peer":
-        return _forever(hgt_loader(visible_graph(graph, rows), seed_table, seeds))
+        return forever(hgt_loader(visible_graph(graph, rows), seed_table, seeds))
     sampler = HGSampler(module.index, num_per_round=64, num_rounds=3)
-    return _forever(RelationalLoader(graph, sampler, (seed_table, seeds), torch.full_like(seeds, until), batch_size=64))
-
-
-def _forever(loader) -> Iterator[HeteroData]:
-    while True:
-        yield from loader
+    return forever(RelationalLoader(graph, sampler, (seed_table, seeds), torch.full_like(seeds, until), batch_size=64))
 
 
 def main() -> None:

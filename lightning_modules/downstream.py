@@ -20,6 +20,7 @@ from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.heads import MLPHead
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.nn.time_encoder import TimeEncoder
+from relbench_pretrain.nn.two_tower import TwoTower
 from relbench_pretrain.relational.schema import GraphSchema
 from relbench_pretrain.relational.tasks import TaskSpec
 
@@ -35,7 +36,7 @@ class Downstream(LightningModule):
         checkpoint: Folder of a pretrained backbone, as ``BackboneCheckpoint`` writes it.
         start: ``"scratch"`` trains everything from fresh weights; ``"random_frozen"`` keeps a fresh backbone fixed;
             ``"frozen"`` keeps the pretrained one fixed; ``"fine_tuned"`` goes on training it.
-        head: The head.
+        head: What sits on the backbone: an :class:`MLPHead`, or :class:`TwoTower` for recommendations.
         time_encoder: Trained from fresh weights with the head if the backbone has none of its own, and added to
             each row's vector before the graph encoder; None for none.
         backbone_lr_scale: The rate of a fine-tuned backbone over that of the head.
@@ -55,7 +56,7 @@ class Downstream(LightningModule):
         backbone: Backbone | None = None,
         checkpoint: str | None = None,
         start: Start = "scratch",
-        head: MLPHead | None = None,
+        head: MLPHead | TwoTower | None = None,
         time_encoder: TimeEncoder | None = None,
         backbone_lr_scale: float = 1.0,
         unfreeze_every: int = 0,
@@ -80,7 +81,7 @@ class Downstream(LightningModule):
         self.checkpoint = checkpoint
         self.start = start
         self.backbone = backbone if checkpoint is None else None
-        self.head = head or MLPHead()
+        self.head = head if head is not None else self.default_head()
         self.time_encoder = time_encoder
         self.backbone_lr_scale = backbone_lr_scale
         self.unfreeze_every = unfreeze_every
@@ -131,6 +132,10 @@ class Downstream(LightningModule):
             self.time_encoder.build(self.schema, self.backbone.channels)
         self.backbone.requires_grad_(not self.backbone_is_frozen)
         self.build_head()
+
+    @abstractmethod
+    def default_head(self) -> MLPHead | TwoTower:
+        """Returns the head where none is given."""
 
     @abstractmethod
     def build_head(self) -> None:

@@ -10,11 +10,16 @@ from torch_geometric.data import HeteroData
 
 from lightning_modules.downstream import Downstream
 from relbench_pretrain.evaluation.task_metrics import task_loss, task_metrics
+from relbench_pretrain.nn.heads import MLPHead
 from relbench_pretrain.relational.tasks import BINARY, MULTICLASS, MULTILABEL, REGRESSION
 
 
 class FineTuning(Downstream):
     """Trains a head, and unless frozen the backbone under it, on an entity task; see :class:`Downstream`."""
+
+    def default_head(self) -> MLPHead:
+        """The paper's head."""
+        return MLPHead()
 
     def build_head(self) -> None:
         """Creates head, loss and metrics."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_modules.downstream import Downstream, Start
+from lightning_modules.downstream import Downstream
 from relbench_pretrain.evaluation.task_metrics import relbench_metrics
-from relbench_pretrain.nn.backbone import Backbone
-from relbench_pretrain.nn.time_encoder import TimeEncoder
 from relbench_pretrain.nn.two_tower import Meetings, TwoTower
 
 
@@ -22,53 +19,20 @@ class Recommendation(Downstream):
     The loss of a seed is −log of the probability that its true destinations have together, among one true destination
     of every seed of the batch and as many drawn evenly from the table. MAP@k ranks all rows of the destination table.
 
-    Args:
-        backbone: See :class:`Downstream`, as for all arguments but the towers.
-        checkpoint: Folder of a pretrained backbone.
-        start: Way to start.
-        towers: What scores the pairs.
-        time_encoder: Encodes ages where the backbone does not.
-        backbone_lr_scale: The rate of a fine-tuned backbone over that of the towers.
-        unfreeze_every: Epochs after which a fine-tuned backbone thaws by one more part.
-        extra_tables: Whether a checkpoint may lack tables.
-        optimizer: The optimiser.
-        lr_scheduler: A schedule stepped after every batch, or None.
+    See :class:`Downstream` for the arguments.
     """
 
-    def __init__(
-        self,
-        backbone: Backbone | None = None,
-        checkpoint: str | None = None,
-        start: Start = "scratch",
-        towers: TwoTower | None = None,
-        time_encoder: TimeEncoder | None = None,
-        backbone_lr_scale: float = 1.0,
-        unfreeze_every: int = 0,
-        extra_tables: bool = False,
-        optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=5e-3),
-        lr_scheduler: LRSchedulerCallable | None = None,
-    ) -> None:
-        super().__init__(
-            backbone,
-            checkpoint,
-            start,
-            None,
-            time_encoder,
-            backbone_lr_scale,
-            unfreeze_every,
-            extra_tables,
-            optimizer,
-            lr_scheduler,
-        )
-        self.save_hyperparameters()
-        self.head: TwoTower = towers or TwoTower()  # type: ignore[assignment]
-        self.num_destinations = 0
-        self.destinations: dict[tuple[str, int], Tensor] = {}
-        self.found: list[tuple[Tensor, Tensor]] = []
+    num_destinations = 0
+
+    def default_head(self) -> TwoTower:
+        """Two towers."""
+        return TwoTower()
 
     def setup(self, stage: str) -> None:
         """Takes schema and task of the data at hand, and the number of destinations."""
         super().setup(stage)
+        self.found: list[tuple[Tensor, Tensor]] = []
+        self.destinations: dict[tuple[str, int], Tensor] = {}
         self.num_destinations = self.trainer.datamodule.graph.num_rows[self.task.destination_table]
 
     def build_head(self) -> None:

@@ -79,5 +79,5 @@ def test_checkpoints_load_without_the_data(trained):
     assert torch.equal(loaded.head.offset.weight, module.head.offset.weight)
 
 
-def test_the_towers_can_be_given():
-    assert Recommendation(network(), towers=TwoTower(8)).head.hidden_channels == 8
+def test_towers_can_be_given():
+    assert Recommendation(network(), head=TwoTower(8)).head.hidden_channels == 8
