@@ -263,6 +263,13 @@ def run_all(plans: Sequence[RunPlan], root: Path, jobs: int) -> list[str]:
     return failed
 
 
+def keep_metrics(folder: Path) -> None:
+    """Sets the metrics of an interrupted run aside, since the logger of the resumed one deletes them."""
+    if (folder / "metrics.csv").is_file():
+        number = len(list(folder.glob("metrics-*.csv")))
+        (folder / "metrics.csv").rename(folder / f"metrics-{number}.csv")
+
+
 def execute(run: RunPlan, root: Path, threads: int) -> bool:
     """Makes one run, from its last checkpoint if it was interrupted; returns whether it ended well."""
     folder = root / run.folder
@@ -279,6 +286,7 @@ def execute(run: RunPlan, root: Path, threads: int) -> bool:
         last, begun = folder / "fit" / "checkpoints" / "last.ckpt", folder / "begun"
         if last.is_file() and begun.is_file() and begun.read_text() == run.hash:
             command += [f"--ckpt_path={last}"]
+            keep_metrics(folder / "fit")
         begun.write_text(run.hash)
     else:
         command += [f"--output_file={folder / 'metrics.json'}"]

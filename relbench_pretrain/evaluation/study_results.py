@@ -61,7 +61,7 @@ def run_rows(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
         validation, tests = found["val"], {regime: found[regime] for regime in found if regime != "val"}
         best, epochs = 0, 0
     else:
-        history, tests = _read_metrics(folder / "fit" / "metrics.csv")
+        history, tests = _read_metrics(folder / "fit")
         epochs = len(history)
         best = int(np.argmax([values["score"] for values in history]))
         validation = history[best]
@@ -74,33 +74,33 @@ def run_rows(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _read_metrics(path: Path) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
-    """Reads validation metrics epoch by epoch, and test metrics by regime."""
+def _read_metrics(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
+    """Reads validation metrics epoch by epoch, and test metrics by regime, of all parts of a run."""
     history: dict[int, dict[str, float]] = {}
     tests: dict[str, dict[str, float]] = {}
-    with path.open() as file:
-        for row in csv.DictReader(file):
-            for name, value in row.items():
-                stage, *regime, metric = name.split("/") if "/" in name else (name, name)
-                if not value:
-                    continue
-                if stage == "val":
-                    history.setdefault(int(row["epoch"]), {})[metric] = float(value)
-                elif stage == "test":
-                    tests.setdefault(regime[0], {})[metric] = float(value)
+    earlier = sorted(folder.glob("metrics-*.csv"), key=lambda path: int(path.stem.split("-")[1]))
+    for path in [*earlier, folder / "metrics.csv"]:  # an epoch that was made twice counts as it was at last
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    stage, *regime, metric = name.split("/") if "/" in name else (name, name)
+                    if value and stage == "val":
+                        history.setdefault(int(row["epoch"]), {})[metric] = float(value)
+                    elif value and stage == "test":
+                        tests.setdefault(regime[0], {})[metric] = float(value)
     return [history[epoch] for epoch in sorted(history)], tests
 
 
 def _curve(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
     if labels["start"] == "baseline":
         return []
-    history, _ = _read_metrics(folder / "fit" / "metrics.csv")
+    history, _ = _read_metrics(folder / "fit")
     metric = next(name for name in MAIN if name in history[0])
     return [{**labels, "metric": metric, "epoch": i, "value": values[metric]} for i, values in enumerate(history)]
 
 
 def _pretraining_row(labels: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    history, _ = _read_metrics(folder / "fit" / "metrics.csv")
+    history, _ = _read_metrics(folder / "fit")
     levels = {name: value for name, value in history[-1].items() if name.startswith("loss_")}
     seconds = json.loads((folder / "run.json").read_text())["seconds"]
     return {key: labels[key] for key in ("database", "network", "seed")} | levels | {"seconds": seconds}

@@ -15,11 +15,12 @@ from relbench_pretrain.evaluation.study import (
     TaskStudy,
     execute,
     is_done,
+    keep_metrics,
     plan,
     run_all,
     study,
 )
-from relbench_pretrain.evaluation.study_results import choose, interval, summary, tables, write_results
+from relbench_pretrain.evaluation.study_results import choose, interval, run_rows, summary, tables, write_results
 
 DATABASES = {"shop": DatabaseStudy("demo-small", {"customer-churn": TaskStudy(["--trainer.max_epochs=2"])})}
 NETWORKS = {"sage": NetworkStudy("contrastive/demo.yaml", "fine_tuning/demo.yaml")}
@@ -100,6 +101,20 @@ def test_an_interrupted_run_is_resumed_and_one_with_other_arguments_begins_anew(
     resumed = [any(part.startswith("--ckpt_path") for part in command) for command in commands]
     assert resumed == [False, True, False]
     assert not (tmp_path / "a" / "run.json").exists()
+
+
+def test_metrics_of_an_interrupted_run_are_kept_and_joined(tmp_path):
+    header = "epoch,val/mae,val/score,test/rolling/mae\n"
+    parts = [header + "0,3,-3,\n1,2,-2,\n", header + "1,2.5,-2.5,\n2,4,-4,\n3,,,2.25\n"]
+    folder = tmp_path / "fit"
+    folder.mkdir()
+    for i, part in enumerate(parts):
+        (folder / "metrics.csv").write_text(part)
+        if i == 0:
+            keep_metrics(folder)
+    (tmp_path / "run.json").write_text('{"seconds": 1}')
+    (row,) = run_rows({"start": "scratch"}, tmp_path)
+    assert (row["validation"], row["test"], row["best_epoch"], row["epochs"]) == (2.5, 2.25, 1, 3)
 
 
 def table(**columns):
