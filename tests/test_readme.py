@@ -47,6 +47,10 @@ def test_every_relbench_pretrain_command_runs(run_in, rel_f1, monkeypatch):
             args[1:2] = ["another"]
         elif args[0] == "baseline":
             pytest.importorskip("lightgbm")
+        elif args[0] == "study":  # hours
+            with pytest.raises(SystemExit, match="^0$|^None$"):
+                main([*args, "--print_config"])
+            continue
         main(args)
     assert (run_in / "runs/run/version_0/backbone/best/backbone.safetensors").is_file()
     for code in blocks("python"):

@@ -16,11 +16,13 @@ COLOURS = {"scratch": "#7f7f7f", "random_frozen": "#bcbd22", "frozen": "#1f77b4"
 STYLES = ["-", "--", ":", "-."]
 
 
-def panels_in_a_row(number: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
-    """Returns a figure, which needs no window, and its panels."""
-    figure = Figure(figsize=(width * number, height))
+def panels_of(number: int, width: float, height: float, columns: int = 3) -> tuple[Figure, list[Axes]]:
+    """Returns a figure, which needs no window, and its panels, at most three in a row."""
+    columns = min(columns, number)
+    rows = -(-number // columns)
+    figure = Figure(figsize=(width * columns, height * rows))
     FigureCanvasAgg(figure)
-    return figure, [figure.add_subplot(1, number, i + 1) for i in range(number)]
+    return figure, [figure.add_subplot(rows, columns, i + 1) for i in range(number)]
 
 
 def save(figure: Figure, folder: Path, name: str) -> None:
@@ -38,7 +40,7 @@ def plot_learning_curves(curves: pd.DataFrame, folder: Path) -> None:
         return
     curves = curves[curves["labels"] == curves["labels"].max()]
     panels = list(curves.groupby(["database", "task", "metric"], sort=False))
-    figure, axes = panels_in_a_row(len(panels), 4.2, 3.4)
+    figure, axes = panels_of(len(panels), 4.2, 3.4)
     for axis, ((database, task, metric), part) in zip(axes, panels, strict=True):
         networks = list(part["network"].unique())
         for (network, start), runs in part.groupby(["network", "start"], sort=False):
@@ -58,7 +60,7 @@ def plot_label_efficiency(chosen: pd.DataFrame, folder: Path) -> None:
     if chosen["labels"].nunique() < 2:
         return
     panels = list(chosen.groupby(["database", "task", "regime", "metric"], sort=False))
-    figure, axes = panels_in_a_row(len(panels), 4.2, 3.4)
+    figure, axes = panels_of(len(panels), 4.2, 3.4)
     for axis, ((database, task, regime, metric), part) in zip(axes, panels, strict=True):
         networks = list(part["network"].unique())
         for (network, start), runs in part.groupby(["network", "start"], sort=False):
@@ -72,26 +74,27 @@ def plot_label_efficiency(chosen: pd.DataFrame, folder: Path) -> None:
     save(figure, folder, "label_efficiency")
 
 
-def plot_bars(chosen: pd.DataFrame, folder: Path) -> None:
-    """Draws the test metric with all labels as bars, a panel per task and regime."""
+def plot_sides(chosen: pd.DataFrame, folder: Path) -> None:
+    """Draws the test metric with all labels, mean and deviation of every side, a panel per task and regime."""
     if chosen.empty:
         return
     chosen = chosen[chosen["labels"] == chosen["labels"].max()]
     panels = list(chosen.groupby(["database", "task", "regime", "metric"], sort=False))
-    figure, axes = panels_in_a_row(len(panels), 4, 3.6)
+    sides = len(chosen.groupby(["network", "start"]))
+    figure, axes = panels_of(len(panels), 4.6, 1.0 + 0.34 * sides, columns=2)
     for axis, ((database, task, regime, metric), part) in zip(axes, panels, strict=True):
-        bars = part.groupby(["network", "start"], sort=False)["test"].agg(["mean", "std"]).fillna(0)
-        names = [f"{network}\n{start}" for network, start in bars.index]
-        colours = [COLOURS.get(str(start), "#2ca02c") for _, start in bars.index]
-        axis.barh(names, bars["mean"], xerr=bars["std"], color=colours, capsize=3)
-        low, high = (bars["mean"] - bars["std"]).min(), (bars["mean"] + bars["std"]).max()
-        margin = 0.3 * (high - low) or 0.01
-        axis.set_xlim(low - margin, high + margin)
-        axis.invert_yaxis()
-        axis.tick_params(axis="y", labelsize=8)
+        points = part.groupby(["network", "start"], sort=False)["test"].agg(["mean", "std"]).fillna(0)
+        starts = points.index.get_level_values("start")
+        for place, (start, mean, std) in enumerate(zip(starts, points["mean"], points["std"], strict=True)):
+            axis.errorbar(mean, place, xerr=std, fmt="o", color=COLOURS.get(start, "#2ca02c"), capsize=3)
+            axis.annotate(f"{mean:.3f}", (mean, place), (0, 5), textcoords="offset points", ha="center", fontsize=7)
+        names = [str(network) if start == "baseline" else f"{network}, {start}" for network, start in points.index]
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        axis.set_ylim(len(names) - 0.5, -0.7)
+        axis.grid(axis="x", alpha=0.3)
         axis.set(title=f"{database}, {task}, {regime}", xlabel=f"test {metric}")
     figure.tight_layout()
-    save(figure, folder, "bars")
+    save(figure, folder, "sides")
 
 
 def plot_embeddings(vectors: np.ndarray, colour: pd.Series | None, title: str, path: Path) -> list[Path]:
@@ -120,7 +123,7 @@ def plot_embeddings(vectors: np.ndarray, colour: pd.Series | None, title: str, p
     files = []
     for name, method in maps.items():
         points = method.fit_transform(vectors)
-        figure, (axis,) = panels_in_a_row(1, 6, 5)
+        figure, (axis,) = panels_of(1, 6, 5)
         _scatter(figure, axis, points, None if colour is None else colour.iloc[chosen].reset_index(drop=True))
         axis.set(title=f"{title}, {name.upper()}", xticks=[], yticks=[])
         save(figure, path.parent, f"{path.name}_{name}")

@@ -144,7 +144,6 @@ def study(
     homes = {data.pretrained_on for data in databases.values()} - {None}
     if unknown := (set(datasets) | homes) - set(databases):
         raise StudyError(f"there are no databases {sorted(map(str, unknown))}; the study has {sorted(databases)}")
-    databases = {key: replace(value, dataset=datasets.get(key, value.dataset)) for key, value in databases.items()}
     definition = {
         "name": name,
         "databases": {key: asdict(value) for key, value in databases.items()},
@@ -157,6 +156,7 @@ def study(
         "grid": grid,
         "published": published,
     }
+    databases = {key: replace(value, dataset=datasets.get(key, value.dataset)) for key, value in databases.items()}
     root = Path(output_dir or f"runs/{name}")
     plans = list(plan(databases, networks, starts, seeds, pretraining_seeds, label_fractions, grid, root))
     plans += baseline_plans(databases, baseline_seeds, label_fractions)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from relbench_pretrain.evaluation.plots import plot_bars, plot_label_efficiency, plot_learning_curves
+from relbench_pretrain.evaluation.plots import plot_label_efficiency, plot_learning_curves, plot_sides
 from relbench_pretrain.evaluation.tables import markdown
 from relbench_pretrain.evaluation.task_metrics import ERRORS
 
@@ -50,7 +50,7 @@ def write_results(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path, 
     curves = pd.DataFrame([row for labels, path in downstream for row in _curve(labels, path)])
     plot_learning_curves(curves, folder)
     plot_label_efficiency(chosen, folder)
-    plot_bars(chosen, folder)
+    plot_sides(chosen, folder)
 
 
 def run_rows(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:

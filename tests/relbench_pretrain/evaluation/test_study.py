@@ -181,7 +181,7 @@ def test_a_whole_study_runs_and_is_skipped_when_done(run_in, capsys):
         "study.json",
         "pretraining.csv",
         "learning_curves.png",
-        "bars.svg",
+        "sides.svg",
         "label_efficiency.png",
     ):
         assert (run_in / "out" / name).stat().st_size > 0
