@@ -37,14 +37,16 @@ class Side(NamedTuple):
 
 
 def blocks(sizes: Mapping[Key, int]) -> Iterator[list[Key]]:
-    """Yields the keys in blocks: first all small ones together, then each larger one alone; none with size 0.
+    """Yields the keys in blocks: small ones of about a size together, then each larger one alone; none with size 0.
 
     Args:
         sizes: Number of rows by table (or by foreign key, the larger of its two tables).
     """
-    small = [key for key, size in sizes.items() if 0 < size <= PADDED_ROWS]
-    if small:
-        yield small
+    least = 0
+    for most in (PADDED_ROWS // 2, PADDED_ROWS):  # two classes of sizes, lest small tables are padded to large ones
+        if small := [key for key, size in sizes.items() if least < size <= most]:
+            yield small
+        least = most
     yield from ([key] for key, size in sizes.items() if size > PADDED_ROWS)
 
 

@@ -7,8 +7,8 @@ from relbench_pretrain.contrastive.blocks import pack, pad_stack, similarity, si
 
 
 def test_small_tables_share_a_block():
-    sizes = {"a": 3, "b": 257, "c": 0, "d": 256, "e": 1000}
-    assert list(blocks.blocks(sizes)) == [["a", "d"], ["b"], ["e"]]
+    sizes = {"a": 3, "b": 257, "c": 0, "d": 256, "e": 1000, "f": 128, "g": 129}
+    assert list(blocks.blocks(sizes)) == [["a", "f"], ["d", "g"], ["b"], ["e"]]
     assert list(blocks.blocks({"a": 0})) == []
 
 
