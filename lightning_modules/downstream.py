@@ -165,8 +165,9 @@ class Downstream(LightningModule):
     def log_validation(self, metrics: dict[str, Tensor]) -> None:
         """Logs validation metrics, and as ``val/score`` the task's main one, signed so that more is better."""
         main = MAIN_METRIC[self.task.kind]
-        self.log_dict({f"val/{name}": value for name, value in metrics.items()}, prog_bar=True)
-        self.log("val/score", -metrics[main] if main in ERRORS else metrics[main])
+        # They are the same on every device, and say so.
+        self.log_dict({f"val/{name}": value for name, value in metrics.items()}, prog_bar=True, sync_dist=True)
+        self.log("val/score", -metrics[main] if main in ERRORS else metrics[main], sync_dist=True)
 
     def keep_prediction(self, regime: str, ids: Tensor, prediction: Tensor) -> None:
         """Keeps predictions of test rows until the end of the test.
@@ -189,7 +190,7 @@ class Downstream(LightningModule):
             if len(ordered := self.in_order(parts)) < len(task.get_table("test").df):
                 return  # the test was limited to some batches
             metrics = relbench_metrics(task, "test", self.readable(ordered))
-            self.log_dict({f"test/{regime}/{name}": value for name, value in metrics.items()}, rank_zero_only=False)
+            self.log_dict({f"test/{regime}/{name}": value for name, value in metrics.items()}, sync_dist=True)
 
     def in_order(self, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
         """Joins predictions of all processes in the order of the split.
