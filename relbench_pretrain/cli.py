@@ -100,7 +100,7 @@ class RelBenchPretrainCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Tests the checkpoint that validation chose, if that is wanted."""
-        if self.config["fit"].test_after_fit and not self.trainer.interrupted:
+        if self.config["fit"].test_after_fit and not (self.trainer.interrupted or self.trainer.fast_dev_run):
             self.trainer.test(self.model, self.datamodule, ckpt_path="best", weights_only=False)
 
     def before_instantiate_classes(self) -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from sklearn.decomposition import PCA
 
 COLOURS = {"scratch": "#7f7f7f", "random_frozen": "#bcbd22", "frozen": "#1f77b4", "fine_tuned": "#d62728"}
+OTHER = "#2ca02c"
 STYLES = ["-", "--", ":", "-."]
 
 
@@ -46,7 +47,7 @@ def plot_learning_curves(curves: pd.DataFrame, folder: Path) -> None:
         for (network, start), runs in part.groupby(["network", "start"], sort=False):
             by_epoch = runs.groupby("epoch")["value"].agg(["mean", "std"]).fillna(0)
             style = STYLES[networks.index(network) % len(STYLES)]
-            colour = COLOURS.get(str(start))
+            colour = COLOURS.get(str(start), OTHER)
             axis.plot(by_epoch.index + 1, by_epoch["mean"], style, color=colour, label=f"{network}, {start}")
             low, high = by_epoch["mean"] - by_epoch["std"], by_epoch["mean"] + by_epoch["std"]
             axis.fill_between(by_epoch.index + 1, low, high, color=colour, alpha=0.12, linewidth=0)
@@ -66,10 +67,13 @@ def plot_label_efficiency(chosen: pd.DataFrame, folder: Path) -> None:
         for (network, start), runs in part.groupby(["network", "start"], sort=False):
             by_share = runs.groupby("labels")["test"].agg(["mean", "std"]).fillna(0)
             axis.errorbar(
-                100 * by_share.index, by_share["mean"], by_share["std"], color=COLOURS.get(str(start)), capsize=3,
+                100 * by_share.index, by_share["mean"], by_share["std"], color=COLOURS.get(str(start), OTHER), capsize=3,
                 linestyle=STYLES[networks.index(network) % len(STYLES)], marker="o", label=f"{network}, {start}",
             )  # fmt: skip
         axis.set(title=f"{database}, {task}, {regime}", xlabel="labels in %", ylabel=f"test {metric}", xscale="log")
+        shares = sorted(100 * part["labels"].unique())
+        axis.set_xticks(shares, [f"{share:g}" for share in shares])
+        axis.minorticks_off()
     _legend(figure, axes[0])
     save(figure, folder, "label_efficiency")
 
@@ -86,7 +90,7 @@ def plot_sides(chosen: pd.DataFrame, folder: Path) -> None:
         points = part.groupby(["network", "start"], sort=False)["test"].agg(["mean", "std"]).fillna(0)
         starts = points.index.get_level_values("start")
         for place, (start, mean, std) in enumerate(zip(starts, points["mean"], points["std"], strict=True)):
-            axis.errorbar(mean, place, xerr=std, fmt="o", color=COLOURS.get(start, "#2ca02c"), capsize=3)
+            axis.errorbar(mean, place, xerr=std, fmt="o", color=COLOURS.get(start, OTHER), capsize=3)
             axis.annotate(f"{mean:.3f}", (mean, place), (0, 5), textcoords="offset points", ha="center", fontsize=7)
         names = [str(network) if start == "baseline" else f"{network}, {start}" for network, start in points.index]
         axis.set_yticks(range(len(names)), names, fontsize=8)
@@ -150,5 +154,5 @@ def _scatter(figure: Figure, axis: Axes, points: np.ndarray, colour: pd.Series |
 
 def _legend(figure: Figure, axis: Axes) -> None:
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=min(4, len(labels)), bbox_to_anchor=(0.5, -0.12))
+    figure.legend(handles, labels, loc="upper center", ncols=min(4, len(labels)), bbox_to_anchor=(0.5, 0.0))
     figure.tight_layout()
