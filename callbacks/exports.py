@@ -20,17 +20,18 @@ from callbacks.run_folder import run_folder
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Writes what ``predict`` predicts, with entity keys and times, to ``predictions.parquet``.
+    """Writes what ``predict`` predicts, with entity keys and times, to a parquet file.
 
     The columns are those of the task's own table, with the prediction in place of the target: a probability, a value,
     a class, a list of probabilities, or a list of destinations with the best first.
 
     Args:
-        path: The file; ``predictions.parquet`` in the run's folder by default.
-        leaderboard: Whether to write RelBench's leaderboard table beside it too, ``DATASET__TASK.csv``.
+        path: The file; ``predictions_<regime>.parquet`` in the run's folder by default.
+        leaderboard: Whether to write RelBench's leaderboard table beside it too, ``DATASET__TASK.csv``. RelBench hands
+            out a database that ends at the test time, so it is for the frozen regime.
 
     Raises:
-        ValueError: If a leaderboard table is wanted for another split than test.
+        ValueError: If a leaderboard table is wanted for another split than test, or in the rolling regime.
     """
 
     def __init__(self, path: str | None = None, leaderboard: bool = False) -> None:
@@ -45,8 +46,11 @@ class PredictionWriter(BasePredictionWriter):
         data = trainer.datamodule  # type: ignore[attr-defined]
         if self.leaderboard and data.hparams.predict_split != "test":
             raise ValueError("the leaderboard has test rows: leave data.predict_split at 'test'")
+        regime = data.regimes[0]
+        if self.leaderboard and regime != "frozen":
+            raise ValueError("the leaderboard's database ends at the test time: set data.regimes to [frozen]")
         places, prediction = _joined(trainer, predictions)
-        path = Path(self.path) if self.path else run_folder(trainer) / "predictions.parquet"
+        path = Path(self.path) if self.path else run_folder(trainer) / f"predictions_{regime}.parquet"
         if not trainer.is_global_zero:
             return
         task, readable = data.task, pl_module.readable(prediction)  # type: ignore[operator]

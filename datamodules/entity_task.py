@@ -46,7 +46,7 @@ class EntityTaskDataModule(TaskDataModule):
     def loader(self, split: Split, regime: Regime = "rolling") -> RelationalLoader:
         """Returns the loader of a split; ``y`` and ``seed_time`` of the entity table belong to the seeds."""
         labels, training = self.labels(split), split == "train"
-        used = self.training_rows(len(labels)) if training else torch.arange(len(labels))
+        used = self.training_rows() if training else torch.arange(len(labels))
         size = self.hparams.batch_size if training else self.hparams.eval_batch_size or self.hparams.batch_size
         return RelationalLoader(
             self.graph,
@@ -58,6 +58,6 @@ class EntityTaskDataModule(TaskDataModule):
             batch_size=size,
             shuffle=training,
             # A last batch of one label would break batch normalisation.
-            drop_last=training and len(used) % size == 1 and len(used) > 1,
+            drop_last=training and self.per_device(used) % size == 1 and len(used) > size,
             **self.worker_options(),
         )

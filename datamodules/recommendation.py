@@ -100,7 +100,7 @@ class RecommendationDataModule(TaskDataModule):
     def loader(self, split: Split, regime: Regime = "rolling") -> RelationalLoader:
         """Returns the loader of a split."""
         labels, training = self.labels(split), split == "train"
-        used = self.training_rows(len(labels)) if training else torch.arange(len(labels))
+        used = self.training_rows() if training else torch.arange(len(labels))
         sampler, spec = self.sampler(split, regime), self.task_spec
         tables = (spec.entity_table, spec.destination_table)
         size = self.hparams.batch_size if training else self.hparams.eval_batch_size or self.hparams.batch_size
@@ -113,7 +113,7 @@ class RecommendationDataModule(TaskDataModule):
             transform=Destinations(self.sampler(split), tables, labels, self.seed) if training else None,
             batch_size=size,
             shuffle=training,
-            drop_last=training and len(used) > size,
+            drop_last=training and self.per_device(used) > size,
             **self.worker_options(),
         )
 

@@ -113,7 +113,7 @@ class TaskDataModule(RelationalDataModule):
         """
         self.check_task()
         super().setup(stage)
-        self.task_spec = task_spec(self.task, self.hparams.task)
+        self.task_spec = task_spec(self.task, self.hparams.task, self.training_rows())
 
     @abstractmethod
     def check_task(self) -> None:
@@ -125,7 +125,9 @@ class TaskDataModule(RelationalDataModule):
 
     def further_tables(self) -> dict[str, Table]:
         """Returns the labels of the training rows as a table, if they are wanted."""
-        return {"past_labels": past_labels(self.task, self.hparams.task)} if self.hparams.past_labels else {}
+        if not self.hparams.past_labels:
+            return {}
+        return {"past_labels": past_labels(self.task, self.hparams.task, self.training_rows())}
 
     def sampler(self, split: Split, regime: Regime = "rolling") -> TemporalNeighborSampler:
         """Returns the sampler of a split's neighbours."""
@@ -140,13 +142,17 @@ class TaskDataModule(RelationalDataModule):
         """Returns the last second that seeds of these times may see."""
         return time - int(is_autocomplete(self.task) and not self.hparams.see_own_time)
 
-    def training_rows(self, num_rows: int) -> Tensor:
+    def training_rows(self) -> Tensor:
         """Returns which training rows are used ``(num_used,)``, in ascending order."""
-        share = self.hparams.label_fraction
+        num_rows, share = len(self.task.get_table("train").df), self.hparams.label_fraction
         if share == 1.0:
             return torch.arange(num_rows)
         generator = torch.Generator().manual_seed(self.seed)
         return torch.randperm(num_rows, generator=generator)[: max(1, round(share * num_rows))].sort().values
+
+    def per_device(self, used: Tensor) -> int:
+        """Returns how many of the rows each device gets in an epoch."""
+        return -(-len(used) // (self.trainer.world_size if self.trainer else 1))
 
     @abstractmethod
     def loader(self, split: Split, regime: Regime = "rolling") -> RelationalLoader:

@@ -17,6 +17,7 @@ from lightning_modules.optimizers import optimizer_and_schedule
 from relbench_pretrain.checkpoints import load_backbone, read_backbone
 from relbench_pretrain.evaluation.task_metrics import ERRORS, MAIN_METRIC, relbench_metrics
 from relbench_pretrain.nn.backbone import Backbone
+from relbench_pretrain.nn.config import from_config, to_config
 from relbench_pretrain.nn.heads import MLPHead
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.nn.time_encoder import TimeEncoder
@@ -41,9 +42,9 @@ class Downstream(LightningModule):
             each row's vector before the graph encoder; None for none.
         backbone_lr_scale: The rate of a fine-tuned backbone over that of the head.
         unfreeze_every: Epochs after which a fine-tuned backbone thaws by one more part, the graph encoder before the
-            rest; 0 trains all of it from the start.
+            rest; 0 trains all of it from the start. Under DDP it needs the strategy that finds unused parameters.
         extra_tables: Whether a checkpoint is taken that lacks tables of the data at hand. What belongs to these
-            starts from fresh weights; all that both have must be the same.
+            starts from fresh weights, which a frozen start keeps; all that both have must be the same.
         optimizer: The optimiser; Adam with rate 5e-3 in the paper.
         lr_scheduler: A schedule stepped after every batch, or None.
 
@@ -223,11 +224,24 @@ class Downstream(LightningModule):
         """Stores schema and task, without which the weights could not be read again."""
         checkpoint["schema"] = self.schema.to_dict()
         checkpoint["task"] = vars(self.task)
+        checkpoint["backbone"] = to_config(self.backbone)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Creates the parameters for the checkpoint's schema and task."""
         schema = GraphSchema.from_dict(checkpoint["schema"])
         if self.schema is not None:
             schema.require_same_structure(self.schema, "this checkpoint was trained on another database")
-        self.schema, self.task = schema, TaskSpec(**checkpoint["task"])
+        task = TaskSpec(**checkpoint["task"])
+        if self.task is not None and (self.task.name, self.task.kind, self.task.classes) != (
+            task.name,
+            task.kind,
+            task.classes,
+        ):
+            raise ValueError(
+                f"the checkpoint was trained for task '{task.name}' ({task.kind}), the data is '{self.task.name}' "
+                f"({self.task.kind}): give data.task={task.name}"
+            )
+        self.schema, self.task = schema, task
+        if self.backbone is None:
+            self.backbone = from_config(checkpoint["backbone"])  # type: ignore[assignment]
         self.configure_model()

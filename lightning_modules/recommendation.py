@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_modules.downstream import Downstream
-from relbench_pretrain.evaluation.task_metrics import relbench_metrics
+from relbench_pretrain.evaluation.task_metrics import average_precisions
 from relbench_pretrain.nn.two_tower import Meetings, TwoTower
 
 
@@ -103,14 +103,14 @@ class Recommendation(Downstream):
         self.found.append((ids, self.top(batch, "val", "rolling")))
 
     def on_validation_epoch_end(self) -> None:
-        """Logs MAP@k, by RelBench's evaluation."""
+        """Logs MAP@k of the rows seen."""
         if self.trainer.sanity_checking:
             return
-        ordered = self.in_order(self.found)
-        if len(ordered) < len(self.trainer.datamodule.labels("val")):
-            return  # validation was limited to some batches, and the metric needs all
-        value = relbench_metrics(self.trainer.datamodule.task, "val", self.readable(ordered))["map"]
-        self.log_validation({"map": torch.tensor(value)})
+        ids = self.in_order([(places, places) for places, _ in self.found]).cpu().numpy()
+        task = self.trainer.datamodule.task
+        true = task.get_table("val", mask_input_cols=False).df[task.dst_entity_col].iloc[ids].to_list()
+        value = average_precisions(self.readable(self.in_order(self.found)), true).mean()
+        self.log_validation({"map": torch.tensor(value, dtype=torch.float32, device=self.device)})
 
     def on_test_epoch_start(self) -> None:
         """Forgets the destinations of other weights."""

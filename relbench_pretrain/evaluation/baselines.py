@@ -147,18 +147,34 @@ def _fit(kind: str, x: pd.DataFrame, y: np.ndarray, x_val: pd.DataFrame, val: Ta
         raise TaskError("LightGBM is not installed: pip install relbench-pretrain[baselines]") from error
     if kind not in (BINARY, MULTICLASS, REGRESSION):
         raise TaskError(f"LightGBM predicts one target, and a {kind} task has several")
-    options = PARAMETERS | {"n_estimators": ROUNDS, "random_state": seed}
+    options = PARAMETERS | {"n_estimators": ROUNDS, "random_state": seed, "metric": "None"}
     if kind == REGRESSION:
         model: Any = lightgbm.LGBMRegressor(objective="regression_l1", **options)
     else:
         model = lightgbm.LGBMClassifier(**options)
+    known = np.isin(val.target.numpy(), y) if kind != REGRESSION else np.ones(len(val), dtype=bool)
+    if kind != REGRESSION and len(np.unique(y)) < 2:
+        return _Constant(y[0])
     metric = {BINARY: "auc", MULTICLASS: "multi_error", REGRESSION: "l1"}[kind]
-    stop = lightgbm.early_stopping(100, verbose=False)
-    y_val = val.target.numpy()
+    stop = lightgbm.early_stopping(100, first_metric_only=True, verbose=False)
+    x_val, y_val = x_val[known], val.target.numpy()[known]
     with warnings.catch_warnings():  # the arguments' names change with LightGBM 5
         warnings.simplefilter("ignore")
         model.fit(_named(x), y, eval_set=[(_named(x_val), y_val)], eval_metric=metric, callbacks=[stop])
     return _Renamed(model)
+
+
+class _Constant:
+    """What is left where all training labels are the same."""
+
+    def __init__(self, label: float) -> None:
+        self.label = label
+
+    def predict(self, x: pd.DataFrame) -> np.ndarray:
+        return np.full(len(x), int(self.label))
+
+    def predict_proba(self, x: pd.DataFrame) -> np.ndarray:
+        return np.full((len(x), 2), float(self.label))
 
 
 class _Renamed:
@@ -201,6 +217,8 @@ def _rank_visits(batch: HeteroData, task: RecommendationTask, number: int, own: 
     ends = [batch[e].edge_index[1] for e in batch.edge_types if e[2] == task.dst_entity_table]
     links = torch.bincount(torch.cat(ends), minlength=len(store.n_id))
     met = pd.DataFrame({"source": store.batch, "row": store.n_id, "links": links})
+    if task.src_entity_table == task.dst_entity_table:
+        met = met.iloc[number:]  # a source's own row is no visit
     popular = met["row"].value_counts().index.to_numpy()
     best = np.concatenate([popular, np.full(k, -1)])[:k]
     result = np.tile(best, (number, 1))

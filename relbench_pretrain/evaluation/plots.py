@@ -66,8 +66,9 @@ def plot_label_efficiency(chosen: pd.DataFrame, folder: Path) -> None:
         networks = list(part["network"].unique())
         for (network, start), runs in part.groupby(["network", "start"], sort=False):
             by_share = runs.groupby("labels")["test"].agg(["mean", "std"]).fillna(0)
+            colour = COLOURS.get(str(start), OTHER)
             axis.errorbar(
-                100 * by_share.index, by_share["mean"], by_share["std"], color=COLOURS.get(str(start), OTHER), capsize=3,
+                100 * by_share.index, by_share["mean"], by_share["std"], color=colour, capsize=3,
                 linestyle=STYLES[networks.index(network) % len(STYLES)], marker="o", label=f"{network}, {start}",
             )  # fmt: skip
         axis.set(title=f"{database}, {task}, {regime}", xlabel="labels in %", ylabel=f"test {metric}", xscale="log")

@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -85,18 +86,19 @@ class RunPlan:
         folder: Where it goes, within the study's folder.
         command: Subcommand and arguments, without those that say where its files go.
         labels: What the results call it.
-        needs: The folder of the run that has to be done before, or None.
+        needs: The run that has to be done before, or None.
     """
 
     folder: str
     command: list[str]
     labels: dict[str, Any]
-    needs: str | None = None
+    needs: RunPlan | None = None
 
     @property
     def hash(self) -> str:
-        """Tells runs with different arguments apart."""
-        return hashlib.sha256("\n".join(self.command).encode()).hexdigest()[:12]
+        """Tells runs with different arguments, or with different ones of the run that they need, apart."""
+        needed = [self.needs.hash] if self.needs else []
+        return hashlib.sha256("\n".join([*self.command, *needed]).encode()).hexdigest()[:12]
 
 
 def study(
@@ -131,7 +133,7 @@ def study(
         baseline_seeds: Seeds of the baselines.
         label_fractions: Shares of the training labels.
         grid: Arguments without dashes, each with the values to try; every start tries all combinations.
-        published: Results of others, printed beside: task, regime, system and value.
+        published: Results of others, printed beside: task, regime, system, value and, among several, database.
         datasets: Where databases are, by their name in the study, in place of what it says itself.
         output_dir: Where the runs go; ``runs/NAME`` by default.
         results_dir: Where the results go; the folder of the runs by default.
@@ -183,17 +185,21 @@ def plan(
     root: Path,
 ) -> Iterator[RunPlan]:
     """Yields all runs, each after those that it needs."""
-    for (database, data), (network, net) in itertools.product(databases.items(), networks.items()):
+    backbones: dict[str, RunPlan] = {}
+    homes_first = sorted(databases.items(), key=lambda item: item[1].pretrained_on is not None)
+    for (database, data), (network, net) in itertools.product(homes_first, networks.items()):
         own_starts = net.starts if net.starts is not None else starts
         needs_backbone = bool(set(own_starts) - {"scratch"})
         home = data.pretrained_on or database
         for seed in pretraining_seeds if needs_backbone and home == database else []:
-            yield RunPlan(
-                _backbone(database, network, seed),
+            name = _backbone(database, network, seed)
+            backbones[name] = RunPlan(
+                name,
                 ["fit", f"--config={net.pretraining}", f"--data.dataset={data.dataset}",
                  f"--seed_everything={seed}", f"--data.seed={seed}", *net.pretraining_args],
                 {"database": database, "network": network, "start": "pretraining", "seed": seed},
             )  # fmt: skip
+            yield backbones[name]
         for (task, spec), fraction in itertools.product(data.tasks.items(), label_fractions):
             for point in itertools.product(*[[f"--{key}={value}" for value in grid[key]] for key in grid]):
                 for (i, seed), start in itertools.product(enumerate(seeds), own_starts):
@@ -209,7 +215,7 @@ def plan(
                          f"--data.seed={seed}", f"--model.start={start}", "--test_after_fit=true", *common, *weights],
                         {"database": database, "task": task, "network": network, "start": start, "labels": fraction,
                          "seed": seed, "grid": " ".join(point)},
-                        backbone if weights else None,
+                        backbones[backbone] if weights else None,
                     )  # fmt: skip
 
 
@@ -249,7 +255,7 @@ def run_all(plans: Sequence[RunPlan], root: Path, jobs: int) -> list[str]:
 
     def make(run: RunPlan) -> None:
         nonlocal done
-        if run.needs in failed or not execute(run, root, threads):
+        if (run.needs and run.needs.folder in failed) or not execute(run, root, threads):
             failed.append(run.folder)
         done += 1
         left = (time.monotonic() - start) / done * (len(waiting) - done) / 60
@@ -284,7 +290,9 @@ def execute(run: RunPlan, root: Path, threads: int) -> bool:
             "--trainer.logger.init_args.version=fit",
         ]
         last, begun = folder / "fit" / "checkpoints" / "last.ckpt", folder / "begun"
-        if last.is_file() and begun.is_file() and begun.read_text() == run.hash:
+        if not (begun.is_file() and begun.read_text() == run.hash):
+            shutil.rmtree(folder / "fit", ignore_errors=True)  # of a run with other arguments
+        if last.is_file():
             command += [f"--ckpt_path={last}"]
             keep_metrics(folder / "fit")
         begun.write_text(run.hash)

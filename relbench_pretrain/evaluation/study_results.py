@@ -47,7 +47,9 @@ def write_results(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path, 
     chosen = choose(table)
     (folder / "table.md").write_text(tables(chosen, published))
     (folder / "summary.md").write_text(summary(chosen, published))
-    curves = pd.DataFrame([row for labels, path in downstream for row in _curve(labels, path)])
+    kept = set(chosen["config"])
+    curves = pd.DataFrame([row for labels, path in downstream if labels["config"] in kept
+                           for row in _curve(labels, path)])  # fmt: skip
     plot_learning_curves(curves, folder)
     plot_label_efficiency(chosen, folder)
     plot_sides(chosen, folder)
@@ -62,21 +64,21 @@ def run_rows(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
         best, epochs = 0, 0
     else:
         history, tests = _read_metrics(folder / "fit")
-        epochs = len(history)
-        best = int(np.argmax([values["score"] for values in history]))
+        epochs = int(history[-1]["epoch"]) + 1
+        best = int(np.nanargmax([values["score"] for values in history]))
         validation = history[best]
     metric = next(name for name in MAIN if name in validation)
     return [
         {**labels, "regime": regime, "metric": metric, "validation": validation[metric], "test": values[metric],
          "test_low": values.get(f"{metric}_low"), "test_high": values.get(f"{metric}_high"),
-         "best_epoch": best, "epochs": epochs, "seconds": seconds}
+         "best_epoch": int(validation.get("epoch", 0)), "epochs": epochs, "seconds": seconds}
         for regime, values in tests.items()
     ]  # fmt: skip
 
 
 def _read_metrics(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
-    """Reads validation metrics epoch by epoch, and test metrics by regime, of all parts of a run."""
-    history: dict[int, dict[str, float]] = {}
+    """Reads validation metrics, one validation after the other, and test metrics by regime, of all parts of a run."""
+    history: dict[tuple[int, int], dict[str, float]] = {}
     tests: dict[str, dict[str, float]] = {}
     earlier = sorted(folder.glob("metrics-*.csv"), key=lambda path: int(path.stem.split("-")[1]))
     for path in [*earlier, folder / "metrics.csv"]:  # an epoch that was made twice counts as it was at last
@@ -85,10 +87,11 @@ def _read_metrics(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[
                 for name, value in row.items():
                     stage, *regime, metric = name.split("/") if "/" in name else (name, name)
                     if value and stage == "val":
-                        history.setdefault(int(row["epoch"]), {})[metric] = float(value)
+                        place = (int(row["epoch"]), int(row["step"]))
+                        history.setdefault(place, {"epoch": float(place[0])})[metric] = float(value)
                     elif value and stage == "test":
                         tests.setdefault(regime[0], {})[metric] = float(value)
-    return [history[epoch] for epoch in sorted(history)], tests
+    return [history[place] for place in sorted(history)], tests
 
 
 def _curve(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
@@ -101,7 +104,8 @@ def _curve(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 def _pretraining_row(labels: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     history, _ = _read_metrics(folder / "fit")
-    levels = {name: value for name, value in history[-1].items() if name.startswith("loss_")}
+    best = min(history, key=lambda values: values["loss"])  # as BackboneCheckpoint chooses
+    levels = {name: value for name, value in best.items() if name.startswith("loss_")}
     seconds = json.loads((folder / "run.json").read_text())["seconds"]
     return {key: labels[key] for key in ("database", "network", "seed")} | levels | {"seconds": seconds}
 
@@ -127,7 +131,7 @@ def tables(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
         header = ["network", "start", "labels", "validation", "test", "gain over scratch (95 %)", "seeds", "seconds"]
         rows = [_table_row(side, runs, part) for side, runs in part.groupby(SIDE, sort=False)]
         for entry in published:
-            if entry["task"] == task and entry["regime"] == regime:
+            if (entry["task"], entry["regime"], entry.get("database", database)) == (task, regime, database):
                 rows.append([str(entry["system"]), "published", "", "", str(entry["value"]), "", "", ""])
         text.append(f"**{database}, {task}, {metric}, {regime} regime**\n\n{markdown(header, rows)}\n")
     return "\n".join(text)
@@ -149,6 +153,8 @@ def summary(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
             if any(found):
                 gains[label] = found
         for entry in published:
+            if entry.get("database", database) != database:
+                continue
             row = scores.setdefault(f"published: {entry['system']}", [""] * len(columns))
             for i, (task, regime, _) in enumerate(columns):
                 if (entry["task"], entry["regime"]) == (task, regime):

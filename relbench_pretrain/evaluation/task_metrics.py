@@ -68,7 +68,8 @@ def relbench_metrics(task: EntityTask | RecommendationTask, split: Split, predic
             destinations ``(num_labels, num_recommended)`` of a recommendation.
 
     Returns:
-        The metrics by name. Beside MAP stand ``map_low`` and ``map_high``, its 95 % bootstrap interval over rows.
+        The metrics by name. Beside the MAP of the test split stand ``map_low`` and ``map_high``, its 95 % bootstrap
+        interval over rows.
     """
     target = task.get_table(split, mask_input_cols=False)
     kind = task.task_type.value
@@ -76,7 +77,7 @@ def relbench_metrics(task: EntityTask | RecommendationTask, split: Split, predic
     if kind == MULTILABEL:  # scikit-learn wants a matrix, not an array of arrays
         return {"roc_auc": roc_auc(np.stack(target.df[task.target_col].to_list()), prediction)}
     metrics = task.evaluate(prediction, target, [*task.metrics, *further.get(kind, [])])
-    if isinstance(task, RecommendationTask):
+    if isinstance(task, RecommendationTask) and split == "test":
         low, high = bootstrap_interval(average_precisions(prediction, target.df[task.dst_entity_col].to_list()))
         metrics |= {"map_low": low, "map_high": high}
     return metrics
@@ -101,8 +102,8 @@ def average_precisions(prediction: np.ndarray, true: Sequence[Sequence[int]]) ->
 def bootstrap_interval(values: np.ndarray, draws: int = 2000) -> tuple[float, float]:
     """Returns the 95 % percentile interval of the mean over rows, from as many draws of the rows, always the same."""
     rng = np.random.default_rng(0)
-    weights = rng.multinomial(len(values), np.full(len(values), 1 / len(values)), size=draws)
-    low, high = np.quantile(weights @ values / len(values), [0.025, 0.975])
+    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(draws)]
+    low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -124,4 +125,6 @@ def f1_macro(true: np.ndarray, predicted: np.ndarray) -> float:
 def roc_auc(true: np.ndarray, predicted: np.ndarray) -> float:
     """The area under the ROC curve, averaged over labels that have both values."""
     mixed = (true.min(0) == 0) & (true.max(0) == 1)
+    if not mixed.any():
+        return float("nan")
     return float(skm.roc_auc_score(true[:, mixed], predicted[:, mixed], average="macro"))

@@ -29,8 +29,8 @@ class Aggregates:
 
     Of the row itself: numbers, category codes, and how long ago its points in time were. Of every table that refers
     to it: the number of rows not later than the time, the age of the latest, and over the last 1, 3, 5, 10, 20 and 60
-    of them the means of numbers and the shares of the most frequent categories. Then the same of what the latest of
-    these rows refers to (a driver's team), if that is no event itself, and the columns of it if it is.
+    of them the means of numbers and the shares of the most frequent categories. Then the same of what the row itself
+    and the latest of these rows refer to (a driver's team), if that is no event, and the columns of it if it is.
 
     Args:
         db: The database, without hidden columns.
@@ -103,12 +103,25 @@ class Aggregates:
                     continue
                 met.add(other.parent)
                 there = asked.assign(row_=latest[f"key_{other.column}"].to_numpy())
-                prefix = f"{key.child}.{other.column}>"
-                parts.append(self._own(other.parent, there, prefix))
-                if self.schema.tables[other.parent].time_column is None:
-                    for child in self._children(other.parent):
-                        parts.append(self._history(child, there, f"{prefix}{child.child}.{child.column}")[0])
+                parts += self._of_parent(other.parent, there, f"{key.child}.{other.column}>")
+        for key in [key for key in self.schema.foreign_keys if key.child == table]:
+            keys = self.connection.sql(f'SELECT "key_{key.column}" FROM "rows_{table}" ORDER BY row_').df()
+            there = asked.assign(row_=keys.to_numpy()[asked["row_"].to_numpy(), 0])
+            parts += self._of_parent(key.parent, there, f"{key.column}>")
         return pd.concat(parts, axis=1)
+
+    def _of_parent(self, table: str, there: pd.DataFrame, prefix: str) -> list[pd.DataFrame]:
+        """Returns the columns of rows that others refer to, if they are visible, and their histories if no events."""
+        timed = self.schema.tables[table].time_column is not None
+        if timed:
+            times = self.connection.sql(f'SELECT time_ FROM "rows_{table}" ORDER BY row_').df()["time_"].to_numpy()
+            row = there["row_"].fillna(0).to_numpy(dtype=np.int64)
+            late = times[row] > there["until_"].to_numpy() if len(times) else np.ones(len(there), dtype=bool)
+            there = there.assign(row_=there["row_"].where(~late))
+        parts = [self._own(table, there, prefix)]
+        for child in [] if timed else self._children(table):
+            parts.append(self._history(child, there, f"{prefix}{child.child}.{child.column}")[0])
+        return parts
 
     def _children(self, table: str) -> list[ForeignKey]:
         return [key for key in self.schema.foreign_keys if key.parent == table]

@@ -115,8 +115,8 @@ def hidden_columns(task: EntityTask | RecommendationTask) -> list[tuple[str, str
     return [(table, column) for table, column in task.hidden_columns()]
 
 
-def task_spec(task: EntityTask | RecommendationTask, name: str) -> TaskSpec:
-    """Describes a task; medians and scales come from the training labels alone, classes from all.
+def task_spec(task: EntityTask | RecommendationTask, name: str, used: Tensor | None = None) -> TaskSpec:
+    """Describes a task; medians and scales come from the training labels that are used alone, classes from all.
 
     Which classes there are belongs to the definition of a task, and says nothing of any row.
     """
@@ -133,6 +133,7 @@ def task_spec(task: EntityTask | RecommendationTask, name: str) -> TaskSpec:
     if kind != REGRESSION:
         return TaskSpec(name, kind, task.entity_table)
     target = torch.from_numpy(_labels(task, "train")[task.target_col].to_numpy(dtype=np.float64, copy=True))
+    target = target if used is None else target[used]
     scale = float(target.std()) if len(target) > 1 else 0.0
     return TaskSpec(name, kind, task.entity_table, float(target.median()), scale or 1.0)
 
@@ -169,8 +170,8 @@ def recommendation_table(task: RecommendationTask, split: Split) -> Recommendati
     return RecommendationTable(*seeds, torch.from_numpy(destination), torch.from_numpy(pointer))
 
 
-def past_labels(task: EntityTask | RecommendationTask, name: str) -> Table:
-    """Returns the training labels as a table of the database.
+def past_labels(task: EntityTask | RecommendationTask, name: str, used: Tensor) -> Table:
+    """Returns the training labels as a table of the database, those in the rows ``used`` of the split.
 
     Each row bears the time at which its label is known, the end of the label's window, so that whoever sees no later
     row than their own time sees no label of a window that goes on beyond it.
@@ -182,7 +183,7 @@ def past_labels(task: EntityTask | RecommendationTask, name: str) -> Table:
         raise TaskError(
             f"labels of task '{name}' are no single values, so they cannot be features: set past_labels off"
         )
-    df = _labels(task, "train")
+    df = _labels(task, "train").iloc[used.numpy()]
     known = df[task.time_col] + task.timedelta
     table = pd.DataFrame({"entity": df[task.entity_col], "known_at": known, "label": df[task.target_col]})
     table = table.sort_values("known_at", kind="stable").reset_index(drop=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -220,3 +222,25 @@ def test_weights_for_further_tables_are_fresh_and_the_others_those_of_the_checkp
         else:
             assert torch.equal(state[name], value)
     assert any("past_labels" in name for name in set(state) - set(old))
+
+
+def test_checkpoints_of_another_task_are_refused(data, tmp_path):
+    module = FineTuning(network())
+    trainer = fit(module, data, tmp_path)
+    trainer.save_checkpoint(tmp_path / "churn.ckpt")
+    other = EntityTaskDataModule("customer-department", "demo-small", batch_size=64, fanouts=[8, 4])
+    with pytest.raises(ValueError, match="trained for task 'customer-churn'.*the data is 'customer-department'"):
+        trainer.test(FineTuning(network()), other, ckpt_path=tmp_path / "churn.ckpt", verbose=False, weights_only=False)
+
+
+def test_checkpoints_hold_their_network(data, checkpoint, tmp_path):
+    folder = tmp_path / "best"
+    shutil.copytree(checkpoint, folder)
+    module = FineTuning(checkpoint=str(folder), start="fine_tuned")
+    trainer = fit(module, data, tmp_path)
+    trainer.save_checkpoint(tmp_path / "a.ckpt")
+    shutil.rmtree(folder)
+    loaded = FineTuning.load_from_checkpoint(tmp_path / "a.ckpt", weights_only=False)
+    module.eval(), loaded.eval()
+    batch = next(iter(data.val_dataloader()))
+    assert torch.equal(module(batch), loaded(batch))

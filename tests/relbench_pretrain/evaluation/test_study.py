@@ -38,13 +38,13 @@ def test_every_combination_is_one_run_and_needs_its_backbone(tmp_path):
     assert pretraining.folder == "shop/pretraining/sage-0"
     assert len(runs) == 3 * 2 * 2 * 2 == len({run.folder for run in runs}) == len({run.hash for run in runs})
     for run in runs:
-        assert run.needs == (None if run.labels["start"] == "scratch" else pretraining.folder)
+        assert run.needs == (None if run.labels["start"] == "scratch" else pretraining)
         assert ("--model.checkpoint" in " ".join(run.command)) == (run.labels["start"] != "scratch")
 
 
 def test_backbones_are_shared_out_over_the_seeds(tmp_path):
     found = plans(tmp_path, seeds=[0, 1, 2], pretraining_seeds=[5, 6])
-    needs = [run.needs for run in found if run.labels["start"] == "frozen"]
+    needs = [run.needs.folder for run in found if run.labels["start"] == "frozen"]
     assert needs == [f"shop/pretraining/sage-{seed}" for seed in (5, 6, 5)]
 
 
@@ -54,7 +54,17 @@ def test_backbones_can_come_from_another_database(tmp_path, monkeypatch):
     found = plans(tmp_path)
     assert [run.folder for run in found if run.labels["start"] == "pretraining"] == ["shop/pretraining/sage-0"]
     abroad = [run for run in found if run.labels["database"] == "abroad" and run.labels["start"] == "frozen"]
-    assert {run.needs for run in abroad} == {"shop/pretraining/sage-0"}
+    assert {run.needs.folder for run in abroad} == {"shop/pretraining/sage-0"}
+
+
+def test_other_pretraining_means_other_runs_on_tasks(tmp_path):
+    changed = NETWORKS["sage"].__class__("contrastive/demo.yaml", "fine_tuning/demo.yaml", ["--trainer.max_steps=9"])
+    before, after = (
+        {run.folder: run.hash for run in plan(DATABASES, {"sage": net}, STARTS, [0], [0], [1.0], {}, tmp_path)}
+        for net in (NETWORKS["sage"], changed)
+    )
+    same = {folder for folder in before if before[folder] == after[folder]}
+    assert same == {"shop/customer-churn/sage-scratch-1-0"}
 
 
 def test_nothing_is_pretrained_for_starts_from_scratch(tmp_path):
@@ -98,14 +108,15 @@ def test_an_interrupted_run_is_resumed_and_one_with_other_arguments_begins_anew(
     (checkpoints / "last.ckpt").touch()
     execute(run, tmp_path, 1)
     execute(other, tmp_path, 1)
+    assert not checkpoints.exists()
     resumed = [any(part.startswith("--ckpt_path") for part in command) for command in commands]
     assert resumed == [False, True, False]
     assert not (tmp_path / "a" / "run.json").exists()
 
 
 def test_metrics_of_an_interrupted_run_are_kept_and_joined(tmp_path):
-    header = "epoch,val/mae,val/score,test/rolling/mae\n"
-    parts = [header + "0,3,-3,\n1,2,-2,\n", header + "1,2.5,-2.5,\n2,4,-4,\n3,,,2.25\n"]
+    header = "epoch,step,val/mae,val/score,test/rolling/mae\n"
+    parts = [header + "0,9,3,-3,\n1,19,2,-2,\n", header + "1,19,2.5,-2.5,\n2,29,4,-4,\n3,30,,,2.25\n"]
     folder = tmp_path / "fit"
     folder.mkdir()
     for i, part in enumerate(parts):

@@ -117,3 +117,35 @@ def test_what_is_visible_can_end_before_the_time_that_ages_count_from(shop):
     pd.testing.assert_series_equal(seen[name], then[name])
     difference = (seen["games.person_id:age_"] - then["games.person_id:age_"]).dropna()
     assert (difference == 100 * DAY).all()
+
+
+def test_rows_that_refer_to_others_bring_their_history(shop):
+    db, make = shop
+    games = db.table_dict["games"].df
+    seconds = to_unix_seconds(games["played"])
+    rows = torch.tensor([50, 120, 300])
+    times = torch.from_numpy(seconds[rows.numpy()].astype(np.int64))
+    found = make("games", rows, times, times - 1)
+    for i, row in enumerate(rows.tolist()):
+        team = games["team_id"][row]
+        before = games[(games["team_id"] == team).fillna(False) & (seconds < seconds[row])]
+        assert found["team_id>games.team_id:count_"][i] == len(before)
+        assert found["team_id>games.team_id:mean_points_60"][i] == pytest.approx(before["points"].iloc[-60:].mean())
+
+
+def test_what_lies_ahead_is_no_feature_of_what_refers_to_it():
+    day = pd.Timestamp("2020-01-01")
+    events = pd.DataFrame({"event": [0, 1], "score": [1.0, 99.0], "at": [day, day + pd.Timedelta("9D")]})
+    tickets = pd.DataFrame({"person": [0, 0], "event": [0, 1], "bought": [day, day + pd.Timedelta("1D")]})
+    people = pd.DataFrame({"person": [0], "height": [1.0]})
+    db = Database(
+        {
+            "people": Table(people, {}, "person"),
+            "events": Table(events, {}, "event", "at"),
+            "tickets": Table(tickets, {"person": "people", "event": "events"}, None, "bought"),
+        }
+    )
+    make = Aggregates(db, fit_schema(db, stypes={"events": {"score": "numerical"}}), 2**40)
+    times = torch.tensor([int(t.timestamp()) for t in (day, day + pd.Timedelta("2D"), day + pd.Timedelta("9D"))])
+    found = make("people", torch.zeros(3, dtype=torch.int64), times, times)["tickets.event>events.score"]
+    assert found.isna().tolist() == [False, True, False] and found.tolist()[::2] == [1.0, 99.0]
