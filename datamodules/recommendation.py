@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from relbench.base import RecommendationTask
 from torch import Tensor
+from torch.utils.data import Sampler
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NodeSamplerInput
 
@@ -58,6 +61,41 @@ class Destinations:
         return batch
 
 
+class SameTimeBatches(Sampler[list[int]]):
+    """Batches of seeds of one time, in another order every epoch.
+
+    The candidates of a seed are seen at the times of the others in its batch. Were these different, a network would
+    learn to tell times apart, and not which destinations are sought at one time.
+
+    Args:
+        time: The seeds' times ``(num_seeds,)``.
+        batch_size: The most seeds of a batch; one alone is left out, as batch normalisation needs two.
+        seed: With the number of the epoch it determines the order.
+    """
+
+    def __init__(self, time: Tensor, batch_size: int, seed: int) -> None:
+        self.time = time
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def __len__(self) -> int:
+        return sum(1 for size in self._sizes() if size > 1)
+
+    def _sizes(self) -> list[int]:
+        counts = self.time.unique(return_counts=True)[1].tolist()
+        return [min(self.batch_size, n - start) for n in counts for start in range(0, n, self.batch_size)]
+
+    def __iter__(self) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
+        self.epoch += 1
+        order = torch.randperm(len(self.time), generator=generator)
+        order = order[self.time[order].argsort(stable=True)]
+        batches = [batch for batch in order.split(self._sizes()) if len(batch) > 1]
+        for place in torch.randperm(len(batches), generator=generator).tolist():
+            yield batches[place].tolist()
+
+
 def rows_there(graph: RelationalGraph, table: str, times: Tensor) -> Tensor:
     """Returns how many leading rows of a table are there at each of some times, at least 1."""
     if graph.schema.tables[table].time_column is None:
@@ -81,9 +119,10 @@ def linked(labels: RecommendationTable, ids: Tensor, rows: Tensor) -> Tensor:
 class RecommendationDataModule(TaskDataModule):
     """A recommendation task; see :class:`TaskDataModule` for the arguments.
 
-    Training batches hold ``candidates``. In validation and test the network ranks all rows of the destination table,
-    which :meth:`destination_loader` yields as they were at the time of the split. Rows that are later than a seed are
-    neither candidates nor ranked.
+    Training batches hold ``candidates``, and seeds of one time (:class:`SameTimeBatches`; on several devices set
+    ``trainer.use_distributed_sampler`` to false, and every device makes batches of its own). In validation and test the
+    network ranks all rows of the destination table, which :meth:`destination_loader` yields as they were at the time of
+    the split. Rows that are later than a seed are neither candidates nor ranked.
     """
 
     def check_task(self) -> None:
@@ -104,6 +143,9 @@ class RecommendationDataModule(TaskDataModule):
         sampler, spec = self.sampler(split, regime), self.task_spec
         tables = (spec.entity_table, spec.destination_table)
         size = self.hparams.batch_size if training else self.hparams.eval_batch_size or self.hparams.batch_size
+        order: dict[str, Any] = {"batch_size": size}
+        if training:
+            order = {"batch_sampler": SameTimeBatches(labels.time[used], size, self.seed)}
         return RelationalLoader(
             self.graph,
             sampler,
@@ -111,9 +153,7 @@ class RecommendationDataModule(TaskDataModule):
             labels.time[used],
             input_id=used,
             transform=Destinations(self.sampler(split), tables, labels, self.seed) if training else None,
-            batch_size=size,
-            shuffle=training,
-            drop_last=training and self.per_device(used) > size,
+            **order,
             **self.worker_options(),
         )
 

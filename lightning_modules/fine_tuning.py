@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -23,7 +23,7 @@ class FineTuning(Downstream):
 
     def build_head(self) -> None:
         """Creates head, loss and metrics."""
-        self.head.build(self.backbone.channels, self.task.num_outputs)
+        cast(MLPHead, self.head).build(self.backbone.channels, self.task.num_outputs)
         self.loss = task_loss(self.task)
         if not hasattr(self, "metrics"):
             self.metrics = task_metrics(self.task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -22,22 +22,24 @@ class Recommendation(Downstream):
     See :class:`Downstream` for the arguments.
     """
 
-    num_destinations = 0
-
     def default_head(self) -> TwoTower:
         """Two towers."""
         return TwoTower()
 
+    @property
+    def towers(self) -> TwoTower:
+        """The head."""
+        return cast(TwoTower, self.head)
+
     def setup(self, stage: str) -> None:
-        """Takes schema and task of the data at hand, and the number of destinations."""
+        """Takes schema and task of the data at hand."""
         super().setup(stage)
         self.found: list[tuple[Tensor, Tensor]] = []
         self.destinations: dict[tuple[str, int], Tensor] = {}
-        self.num_destinations = self.trainer.datamodule.graph.num_rows[self.task.destination_table]
 
     def build_head(self) -> None:
         """Creates the towers."""
-        self.head.build(self.backbone.channels, self.num_destinations)
+        self.towers.build(self.backbone.channels)
 
     def meetings(self, batch: HeteroData) -> Meetings:
         """Returns which destinations the subgraph of each source holds; its own row is none."""
@@ -58,7 +60,7 @@ class Recommendation(Downstream):
         store = candidates[table]
         rows = store.n_id[: store.batch_size]
         source, destination = self.encode(batch, self.task.entity_table), self.encode(candidates, table)
-        scores = self.head(source, destination, rows, self.meetings(batch)).float()
+        scores = self.towers(source, destination, rows, self.meetings(batch)).float()
         # A row that stands among the candidates several times has to share its probability.
         copies = (rows.unsqueeze(0) == rows.unsqueeze(1)).sum(1)
         scores = scores - copies.log()
@@ -73,7 +75,7 @@ class Recommendation(Downstream):
 
         Places beyond the number of destinations that are there are −1.
         """
-        source = self.head.source_tower(self.encode(batch, self.task.entity_table))
+        source = self.towers.source_tower(self.encode(batch, self.task.entity_table))
         meetings, times = self.meetings(batch), batch[self.task.entity_table].seed_time
         result = torch.full((len(source), self.task.num_recommended), -1, device=source.device)
         for time in times.unique().tolist():  # one in all splits of RelBench
@@ -81,7 +83,7 @@ class Recommendation(Downstream):
             destination = self.all_destinations(split, time, regime)
             rows = torch.arange(len(destination), device=source.device)
             k = min(self.task.num_recommended, len(rows))
-            result[at, :k] = self.head.score(source, destination, rows, meetings)[at].topk(k).indices
+            result[at, :k] = self.towers.score(source, destination, rows, meetings)[at].topk(k).indices
         return result
 
     def all_destinations(self, split: str, time: int, regime: str) -> Tensor:
@@ -89,7 +91,7 @@ class Recommendation(Downstream):
         if (regime, time) not in self.destinations:
             table = self.task.destination_table
             loader = self.trainer.datamodule.destination_loader(split, time, regime)
-            parts = [self.head.destination_tower(self.encode(part.to(self.device), table)) for part in loader]
+            parts = [self.towers.destination_tower(self.encode(part.to(self.device), table)) for part in loader]
             self.destinations[regime, time] = torch.cat(parts)
         return self.destinations[regime, time]
 
@@ -139,13 +141,3 @@ class Recommendation(Downstream):
             "input_id": store.input_id,
             "prediction": self.top(batch, data.hparams.predict_split, data.regimes[0]),
         }
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Stores the number of destinations too."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["num_destinations"] = self.num_destinations
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Creates the parameters for the checkpoint's schema, task and number of destinations."""
-        self.num_destinations = checkpoint["num_destinations"]
-        super().on_load_checkpoint(checkpoint)

@@ -44,10 +44,10 @@ class Meetings:
 class TwoTower(nn.Module):
     """Scores pairs of a source and a destination.
 
-    score(u, v) = f(x_u)·g(x_v) / √channels + b(v) + m(u, v): two towers over the backbone's vectors (Yang et al. 2020,
-    "Mixed negative sampling", are one source of many), a learned offset for each destination row, which is what
-    popularity needs, and for destinations that the source's own subgraph holds an MLP of how often and how long ago.
-    The last is the pairwise part that ContextGNN (Yuan et al. 2024) has a network for.
+    score(u, v) = f(x_u)·g(x_v) / √channels + b(x_v) + m(u, v): two towers over the backbone's vectors, an MLP of the
+    destination's vector for its popularity, and for destinations that the source's own subgraph holds an MLP of how
+    often and how long ago they were met, the pairwise part that ContextGNN (Yuan et al. 2024) has a network for. No
+    row has parameters of its own, so destinations that are new after training are ranked like the others.
 
     Args:
         hidden_channels: Width within the towers.
@@ -57,16 +57,14 @@ class TwoTower(nn.Module):
         super().__init__()
         self.hidden_channels = hidden_channels
         self.source_tower, self.destination_tower = MLPHead(hidden_channels), MLPHead(hidden_channels)
-        self.offset: nn.Embedding | None = None
+        self.meeting: nn.Sequential | None = None
 
-    def build(self, channels: int, num_destinations: int) -> None:
+    def build(self, channels: int) -> None:
         """Creates the parameters; a second call does nothing."""
-        if self.offset is not None:
+        if self.meeting is not None:
             return
         self.source_tower.build(channels, channels)
-        self.destination_tower.build(channels, channels)
-        self.offset = nn.Embedding(num_destinations, 1)
-        nn.init.zeros_(self.offset.weight)
+        self.destination_tower.build(channels, channels + 1)
         self.meeting = nn.Sequential(nn.Linear(Meetings.NUM_FEATURES, 32), nn.ReLU(), nn.Linear(32, 1))
 
     def forward(self, source: Tensor, destination: Tensor, row: Tensor, meetings: Meetings) -> Tensor:
@@ -84,8 +82,8 @@ class TwoTower(nn.Module):
         return self.score(self.source_tower(source), self.destination_tower(destination), row, meetings)
 
     def score(self, source: Tensor, destination: Tensor, row: Tensor, meetings: Meetings) -> Tensor:
-        """Scores pairs from what the towers made of them; see :meth:`forward`."""
-        scores = source @ destination.T / source.size(1) ** 0.5 + self.offset(row).squeeze(-1)
+        """Scores pairs from what the towers made of them, popularity last; see :meth:`forward`."""
+        scores = source @ destination[:, :-1].T / source.size(1) ** 0.5 + destination[:, -1]
         order = row.argsort(stable=True)
         ordered = row[order].contiguous()
         first = torch.searchsorted(ordered, meetings.row)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from datamodules import EntityTaskDataModule, RecommendationDataModule
-from datamodules.recommendation import linked
+from datamodules.recommendation import SameTimeBatches, linked
 from relbench_pretrain.relational.tasks import RecommendationTable, TaskError
 
 
@@ -29,7 +29,8 @@ def test_candidates_hold_a_true_destination_of_each_seed(data):
     ids = batch["customers"].input_id
     store = batch.candidates["products"]
     rows = store.n_id[: store.batch_size]
-    assert len(rows) == 2 * len(ids) == 32
+    assert len(rows) == 2 * len(ids) > 2
+    assert len(batch["customers"].seed_time.unique()) == 1
     launched = data.graph.time["products"]
     for i, label in enumerate(ids.tolist()):
         true = set(table[data.task.dst_entity_col][label])
@@ -59,3 +60,14 @@ def test_tasks_of_the_other_kind_are_refused_with_the_right_class():
         RecommendationDataModule("customer-churn", "demo-small").setup("fit")
     with pytest.raises(TaskError, match=r"recommendation: use datamodules\.RecommendationDataModule"):
         EntityTaskDataModule("customer-products", "demo-small").setup("fit")
+
+
+def test_batches_are_of_one_time_and_hold_every_seed_once():
+    time = torch.tensor([5, 3, 5, 5, 3, 9, 5, 5])
+    sampler = SameTimeBatches(time, 2, 0)
+    first, second = list(sampler), list(sampler)
+    assert first != second and len(first) == len(sampler) == 3
+    for batches in (first, second):
+        assert all(len(time[batch].unique()) == 1 for batch in batches)
+        places = sorted(place for batch in batches for place in batch)
+        assert len(places) == len(set(places)) == 6 and 5 not in places

@@ -79,7 +79,7 @@ def test_predictions_are_written_with_keys_and_as_a_leaderboard_table(trained, m
 def test_checkpoints_load_without_the_data(trained):
     _, module, _, folder = trained
     loaded = Recommendation.load_from_checkpoint(folder / "best.ckpt", backbone=network(), weights_only=False)
-    assert torch.equal(loaded.head.offset.weight, module.head.offset.weight)
+    assert torch.equal(loaded.head.meeting[0].weight, module.head.meeting[0].weight)
 
 
 def test_towers_can_be_given():
