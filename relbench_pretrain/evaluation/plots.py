@@ -138,7 +138,8 @@ def plot_embeddings(vectors: np.ndarray, colour: pd.Series | None, title: str, p
 
 def _scatter(figure: Figure, axis: Axes, points: np.ndarray, colour: pd.Series | None) -> None:
     if colour is None or pd.api.types.is_numeric_dtype(colour):
-        drawn = axis.scatter(points[:, 0], points[:, 1], s=4, c=colour, cmap="viridis", linewidths=0)
+        cmap = None if colour is None else "viridis"
+        drawn = axis.scatter(points[:, 0], points[:, 1], s=4, c=colour, cmap=cmap, linewidths=0)
         if colour is not None:
             figure.colorbar(drawn, label=str(colour.name))
         return
