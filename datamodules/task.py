@@ -6,12 +6,19 @@ from abc import abstractmethod
 from functools import cached_property
 from typing import Literal
 
-import torch
 from relbench.base import EntityTask, RecommendationTask, Table
 from torch import Tensor
 
 from datamodules.relational import RelationalDataModule, Stypes
-from relbench_pretrain.relational.tasks import Split, hidden_columns, is_autocomplete, load_task, past_labels, task_spec
+from relbench_pretrain.relational.tasks import (
+    Split,
+    hidden_columns,
+    is_autocomplete,
+    load_task,
+    past_labels,
+    share_of_rows,
+    task_spec,
+)
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
@@ -144,11 +151,7 @@ class TaskDataModule(RelationalDataModule):
 
     def training_rows(self) -> Tensor:
         """Returns which training rows are used ``(num_used,)``, in ascending order."""
-        num_rows, share = len(self.task.get_table("train").df), self.hparams.label_fraction
-        if share == 1.0:
-            return torch.arange(num_rows)
-        generator = torch.Generator().manual_seed(self.seed)
-        return torch.randperm(num_rows, generator=generator)[: max(1, round(share * num_rows))].sort().values
+        return share_of_rows(len(self.task.get_table("train").df), self.hparams.label_fraction, self.seed)
 
     def per_device(self, used: Tensor) -> int:
         """Returns how many of the rows each device gets in an epoch."""

@@ -31,6 +31,7 @@ from relbench_pretrain.relational.tasks import (
     is_autocomplete,
     load_task,
     recommendation_table,
+    share_of_rows,
     task_spec,
     task_table,
 )
@@ -106,9 +107,7 @@ def _predict(
     labels: dict[Split, TaskTable] = {
         split: task_table(task, split, spec.classes) for split in ("train", "val", "test")
     }
-    generator = torch.Generator().manual_seed(seed)
-    number = len(labels["train"])
-    used = torch.randperm(number, generator=generator)[: max(1, round(fraction * number))].sort().values
+    used = share_of_rows(len(labels["train"]), fraction, seed)
     train = TaskTable(labels["train"].row[used], labels["train"].time[used], labels["train"].target[used])
     regimes = ["rolling"] if is_autocomplete(task) else ["rolling", "frozen"]
     if method == "entity_mean":

@@ -107,6 +107,16 @@ def is_autocomplete(task: EntityTask | RecommendationTask) -> bool:
     return isinstance(task, AutoCompleteTask)
 
 
+def share_of_rows(num_rows: int, share: float, seed: int) -> Tensor:
+    """Draws which rows of the training split are used, at least one; a smaller share is part of a larger one.
+
+    Returns:
+        Row numbers ``(num_used,)``, in ascending order.
+    """
+    order = torch.randperm(num_rows, generator=torch.Generator().manual_seed(seed))
+    return order[: max(1, round(share * num_rows))].sort().values
+
+
 def hidden_columns(task: EntityTask | RecommendationTask) -> list[tuple[str, str]]:
     """Returns the tables and columns that the task must not see, since its labels are made from them.
 
