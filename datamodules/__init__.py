@@ -2,6 +2,7 @@
 
 from datamodules.contrastive import ContrastiveDataModule
 from datamodules.entity_task import EntityTaskDataModule
+from datamodules.forecast import ForecastDataModule
 from datamodules.recommendation import RecommendationDataModule
 
-__all__ = ["ContrastiveDataModule", "EntityTaskDataModule", "RecommendationDataModule"]
+__all__ = ["ContrastiveDataModule", "EntityTaskDataModule", "ForecastDataModule", "RecommendationDataModule"]

@@ -115,16 +115,7 @@ class ContrastiveDataModule(RelationalDataModule):
         super().setup(stage)
         if hasattr(self, "cut"):
             return
-        times = torch.cat(
-            [t for name, t in self.graph.time.items() if self.schema.tables[name].time_column is not None]
-        )
-        times = times[times <= self.val_time]
-        if len(times) == 0:
-            raise ValueError(
-                f"no row of '{self.dataset_name}' lies before its validation time: there is nothing to pretrain on"
-            )
-        start = int(times.min())
-        self.cut = self.val_time - int(self.hparams.holdout * (self.val_time - start))
+        self.cut = self.held_out_from(self.hparams.holdout)
         rows = self.graph.rows_until(self.cut)
         frames = {table: self.graph.frames[table][: rows[table]] for table in self.graph.frames}
         self.view = CorruptedView(self.corruption.fit(frames))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningDataModule
 from relbench.base import Table
 from relbench.load import RelBenchDataset
@@ -87,6 +88,26 @@ class RelationalDataModule(LightningDataModule):
     def test_time(self) -> int:
         """The test time in UNIX seconds."""
         return timestamp_seconds(self.dataset.test_timestamp)
+
+    def held_out_from(self, share: float) -> int:
+        """Returns the UNIX second from which on the time before validation is held out from pretraining.
+
+        Args:
+            share: The share of that time that is held out.
+
+        Raises:
+            ValueError: If no row lies before validation.
+        """
+        times = torch.cat(
+            [t for name, t in self.graph.time.items() if self.schema.tables[name].time_column is not None]
+            or [torch.empty(0)]
+        )
+        times = times[times <= self.val_time]
+        if len(times) == 0:
+            raise ValueError(
+                f"no row of '{self.dataset_name}' lies before its validation time: there is nothing to pretrain on"
+            )
+        return self.val_time - int(share * (self.val_time - int(times.min())))
 
     def prepare_data(self) -> None:
         """Builds the graph's cache, so that several processes do not all build it."""

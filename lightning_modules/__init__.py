@@ -2,6 +2,7 @@
 
 from lightning_modules.contrastive_pretraining import ContrastivePretraining
 from lightning_modules.fine_tuning import FineTuning
+from lightning_modules.forecast_pretraining import ForecastPretraining
 from lightning_modules.recommendation import Recommendation
 
-__all__ = ["ContrastivePretraining", "FineTuning", "Recommendation"]
+__all__ = ["ContrastivePretraining", "FineTuning", "ForecastPretraining", "Recommendation"]

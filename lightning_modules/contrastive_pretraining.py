@@ -5,23 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_modules.optimizers import optimizer_and_schedule
+from lightning_modules.pretraining import Pretraining
 from relbench_pretrain.contrastive.context import ContextContrast
 from relbench_pretrain.contrastive.link import LinkContrast
 from relbench_pretrain.contrastive.normalization import ChanceLevel, Levels, Normalization
 from relbench_pretrain.contrastive.row import RowContrast
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.subgraph import Subgraph
-from relbench_pretrain.relational.schema import EdgeType, GraphSchema
+from relbench_pretrain.relational.schema import EdgeType
 
 
-class ContrastivePretraining(LightningModule):
+class ContrastivePretraining(Pretraining):
     """Row, link and context level InfoNCE on subgraphs and their corrupted views (Peleška and Šír 2025).
 
     The loss is the sum of the levels, each normalised by its chance level (Eq. 6) unless the callback
@@ -48,31 +46,16 @@ class ContrastivePretraining(LightningModule):
         optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(backbone, optimizer, lr_scheduler)
         self.save_hyperparameters()
         levels = {"row": row, "link": link, "context": context}
         self.levels = torch.nn.ModuleDict({name: level for name, level in levels.items() if level is not None})
         if not self.levels:
             raise ValueError("all levels are left out: give at least one of row, link and context")
-        self.backbone = backbone
-        self.optimizer = optimizer
-        self.lr_scheduler = lr_scheduler
         self.normalization: Normalization = ChanceLevel()
-        self.schema: GraphSchema | None = None
 
-    def setup(self, stage: str) -> None:
-        """Takes the schema of the data at hand."""
-        if self.schema is None:
-            self.schema = self.trainer.datamodule.schema
-
-    def configure_model(self) -> None:
-        """Creates the parameters, which depend on the schema; a second call changes nothing.
-
-        Lightning calls it before a checkpoint has told the schema, too; then there is nothing to do yet.
-        """
-        if self.schema is None:
-            return
-        self.backbone.build(self.schema)
+    def build_objective(self) -> None:
+        """Creates the parameters of the levels."""
         for level in self.levels.values():
             level.build(self.schema, self.backbone.channels)
 
@@ -146,19 +129,3 @@ class ContrastivePretraining(LightningModule):
         by_level = {f"{stage}/loss_{name}": value.detach() for name, value in levels.items()}
         self.log_dict(by_level, prog_bar=stage != "train", **options)
         return {"loss": loss, "embeddings": {table: views[:, 0].detach() for table, views in x.items()}}
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Makes the optimiser and, where there is one, the schedule."""
-        return optimizer_and_schedule(self.parameters(), self.optimizer, self.lr_scheduler, self.trainer)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Stores the schema, without which the weights could not be read again."""
-        checkpoint["schema"] = self.schema.to_dict()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Creates the parameters for the checkpoint's schema."""
-        schema = GraphSchema.from_dict(checkpoint["schema"])
-        if self.schema is not None:
-            schema.require_same_structure(self.schema, "this checkpoint was trained on another database")
-        self.schema = schema
-        self.configure_model()

@@ -8,12 +8,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["relational", "sampling", "nn", "contrastive", "evaluation"]
+ROOMS = ["relational", "sampling", "nn", "contrastive", "forecasting", "evaluation"]
 TOP = ["relbench_pretrain", "lightning_modules", "datamodules", "callbacks"]
 
 ALLOWED = {
-    "datamodules": {"relational", "sampling", "contrastive.corruption", "checkpoints"},
-    "lightning_modules": {"nn", "contrastive", "evaluation", "checkpoints", "relational.schema", "relational.tasks"},
+    "datamodules": {"relational", "sampling", "contrastive.corruption", "forecasting.targets", "checkpoints"},
+    "lightning_modules": {
+        "nn",
+        "contrastive",
+        "forecasting.objective",
+        "evaluation",
+        "checkpoints",
+        "relational.schema",
+        "relational.tasks",
+    },
     "callbacks": {"relational.schema", "evaluation", "checkpoints", "contrastive.normalization"},
 }
 

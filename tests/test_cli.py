@@ -16,7 +16,9 @@ from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
 from relbench_pretrain.evaluation.study import plan, study
 
 SMALL = ["--trainer.max_steps=1", "--trainer.enable_progress_bar=false"]
-PRETRAINING = sorted(p.relative_to(EXPERIMENTS) for p in (EXPERIMENTS / "contrastive").rglob("*.yaml"))
+PRETRAINING = sorted(
+    p.relative_to(EXPERIMENTS) for d in ("contrastive", "forecast") for p in (EXPERIMENTS / d).rglob("*.yaml")
+)
 FINE_TUNING = sorted(p.relative_to(EXPERIMENTS) for p in (EXPERIMENTS / "fine_tuning").rglob("*.yaml"))
 
 

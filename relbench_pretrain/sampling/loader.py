@@ -25,7 +25,8 @@ class RelationalLoader(NodeLoader):
     A batch has, per table, ``tf`` (features), ``n_id`` (row numbers), ``time`` and ``age`` (seconds to the row's
     time limit, −1 without a time), ``parent_id`` (row numbers of all parents, sampled or not), ``duplicate`` and,
     where subgraphs are disjoint, ``batch``; per edge type ``edge_index``, ``rank`` and ``age``. Where all seeds are
-    of one table, this table has ``input_id``, ``seed_time`` and ``batch_size``. ``random_seed`` is the batch's own.
+    of one table, this table has ``input_id``, ``seed_time`` and ``batch_size``; otherwise the batch has ``input_id``.
+    ``random_seed`` is the batch's own.
 
     Args:
         graph: The graph, already indexed by the sampler.
@@ -98,6 +99,8 @@ def join_batch(graph: RelationalGraph, out: HeteroSamplerOutput, input_type: str
     if input_type != ANY_TABLE:
         store = data[input_type]
         store.input_id, store.seed_time, store.batch_size = input_id, seed_time, len(seed_time)
+    else:
+        data.input_id = input_id
     data.random_seed = _random_seed(input_id, seed_time, seed)
     return data
 

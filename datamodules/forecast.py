@@ -1,0 +1,143 @@
+"""Rows at points in time with what is earlier, and what came next as targets."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch_geometric.data import HeteroData
+
+from datamodules.relational import RelationalDataModule, Stypes
+from relbench_pretrain.forecasting.targets import Forecasts, column_classes, forecasts
+from relbench_pretrain.relational.text import TextEmbedder
+from relbench_pretrain.sampling import ANY_TABLE, RelationalLoader, SeedSampler, TemporalNeighborSampler
+from relbench_pretrain.sampling.neighbors import Fanout
+
+
+class Targets:
+    """Adds the targets of the seeds to a batch, and how many seeds each table has.
+
+    Args:
+        tables: All tables.
+        known: The seeds and their targets.
+    """
+
+    def __init__(self, tables: list[str], known: Forecasts) -> None:
+        self.tables = tables
+        self.target = known.target
+        self.start = torch.from_numpy(np.concatenate([[0], np.cumsum(known.seeds.count)]))
+
+    def __call__(self, batch: HeteroData) -> HeteroData:
+        owner = torch.searchsorted(self.start, batch.input_id, right=True) - 1
+        for number, table in enumerate(self.tables):
+            if table in self.target:
+                ids = batch.input_id[owner == number] - self.start[number]  # seeds lead in the rows of their table
+                batch[table].y, batch[table].batch_size = self.target[table][ids], len(ids)
+        return batch
+
+
+class ForecastDataModule(RelationalDataModule):
+    """Pretraining on what comes next; nothing later than the validation time is seen or foretold.
+
+    The last part of the time before validation is held out: training neither sees nor foretells what is in it.
+
+    Args:
+        dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
+        batch_size: Seeds per batch and device.
+        seeds_over: ``"rows"`` shares seeds out over tables by their points in time, ``"tables"`` evenly.
+        horizons_days: Within how many days the rows to come are counted; the longest also bounds how far ahead the
+            next row is looked for. Those of the tasks to come are a good choice.
+        fanouts: Child rows per row and foreign key, hop by hop; see :class:`TemporalNeighborSampler`.
+        strategy: Which child rows: ``"uniform"`` or ``"last"``.
+        follow: How many of the most recent child rows lead on; 0 for all.
+        max_staleness_days: Every other view ends up to so many days before its point in time; 0 for none.
+        holdout: The share of the time before validation that is held out.
+        batches_per_epoch: Training batches per epoch; by default as many as draw every seed once.
+        val_batches: Batches per validation.
+        stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
+        calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
+            Ages of rows do not count as such.
+        checkpoint: A pretrained backbone to go on from; its schema is applied.
+        text_embedder: Turns texts into vectors; hashed words by default.
+        num_workers: Processes that make batches beside the training process.
+        seed: Determines seeds, order and content of all batches.
+        cache_dir: Where built graphs are kept; ``~/.cache/relbench_pretrain`` by default.
+
+    Raises:
+        ValueError: If there is no horizon, or a number is none.
+    """
+
+    def __init__(
+        self,
+        dataset: str = "demo",
+        batch_size: int = 128,
+        seeds_over: Literal["tables", "rows"] = "rows",
+        horizons_days: list[int] = [30, 90, 365],  # noqa: B006  # never changed; a list is what YAML gives
+        fanouts: list[Fanout] = [24, 0],  # noqa: B006
+        strategy: Literal["last", "uniform"] = "last",
+        follow: int = 1,
+        max_staleness_days: float = 0.0,
+        holdout: float = 0.1,
+        batches_per_epoch: int | None = None,
+        val_batches: int = 20,
+        stypes: Stypes | None = None,
+        calendar: bool = True,
+        checkpoint: str | None = None,
+        text_embedder: TextEmbedder | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__(dataset, stypes, calendar, checkpoint, text_embedder, num_workers, seed, cache_dir)
+        if not horizons_days or min(horizons_days) < 1 or max(horizons_days) < 2:
+            raise ValueError(f"horizons_days needs whole days, the longest of at least 2, got {horizons_days}")
+        if not 0 < holdout < 1:
+            raise ValueError(f"holdout must be a share between 0 and 1, got {holdout}")
+        if max_staleness_days < 0:
+            raise ValueError(f"max_staleness_days must be 0 or more, got {max_staleness_days}")
+        self.save_hyperparameters(logger=False)
+
+    def setup(self, stage: str) -> None:
+        """Opens the graph, and collects what there is to foretell."""
+        super().setup(stage)
+        if hasattr(self, "training"):
+            return
+        self.cut = self.held_out_from(self.hparams.holdout)
+        rows, names, classes = self.graph.rows_until(self.cut), {}, {}
+        for table, frame in self.graph.frames.items():
+            names[table], classes[table] = column_classes(frame, rows[table])
+        horizons = self.hparams.horizons_days
+        self.training = forecasts(self.index, classes, names, horizons, None, self.cut, self.seed)
+        self.held_out = forecasts(self.index, classes, names, horizons, self.cut, self.val_time, self.seed)
+        self.chance = self.training.chance()
+
+    def train_dataloader(self) -> RelationalLoader:
+        """Points in time, in another order every epoch."""
+        return self._loader(self.training, self.hparams.batches_per_epoch, True, self.hparams.max_staleness_days)
+
+    def val_dataloader(self) -> RelationalLoader:
+        """Held-out points in time, the same ones every time."""
+        return self._loader(self.held_out, self.hparams.val_batches, False, 0.0)
+
+    def _loader(
+        self, known: Forecasts, num_batches: int | None, shuffle: bool, staleness_days: float
+    ) -> RelationalLoader:
+        hparams = self.hparams
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        order = SeedSampler(
+            known.seeds, hparams.batch_size, hparams.seeds_over, num_batches, shuffle, self.seed, rank, world_size
+        )
+        sampler = TemporalNeighborSampler(
+            self.index, hparams.fanouts, hparams.strategy, hparams.follow, None, self.seed,
+            int(staleness_days * 24 * 60 * 60),
+        )  # fmt: skip
+        return RelationalLoader(
+            self.graph,
+            sampler,
+            (ANY_TABLE, known.seeds.rows),
+            known.seeds.time,
+            transform=Targets(self.index.node_types, known),
+            batch_sampler=order,
+            **self.worker_options(),
+        )

@@ -1,0 +1,6 @@
+"""Pretraining on what comes next: how many rows, and which values they have."""
+
+from relbench_pretrain.forecasting.objective import ForecastObjective
+from relbench_pretrain.forecasting.targets import NUM_CLASSES, Forecasts, column_classes, forecasts
+
+__all__ = ["NUM_CLASSES", "ForecastObjective", "Forecasts", "column_classes", "forecasts"]
