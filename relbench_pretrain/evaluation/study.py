@@ -69,6 +69,8 @@ class NetworkStudy:
         pretraining_args: Further arguments of the pretraining.
         args: Further arguments of the runs on tasks.
         starts: Its ways to start; those of the study by default.
+        scratch: The network whose runs from scratch it is compared with, where it differs from that one only in its
+            pretraining; its own by default.
     """
 
     pretraining: str
@@ -76,6 +78,7 @@ class NetworkStudy:
     pretraining_args: list[str] = field(default_factory=list)
     args: list[str] = field(default_factory=list)
     starts: list[str] | None = None
+    scratch: str | None = None
 
 
 @dataclass
@@ -146,6 +149,9 @@ def study(
     homes = {data.pretrained_on for data in databases.values()} - {None}
     if unknown := (set(datasets) | homes) - set(databases):
         raise StudyError(f"there are no databases {sorted(map(str, unknown))}; the study has {sorted(databases)}")
+    scratch = {name: net.scratch or name for name, net in networks.items()}
+    if unknown := set(scratch.values()) - set(networks):
+        raise StudyError(f"there are no networks {sorted(unknown)} to compare with; the study has {sorted(networks)}")
     definition = {
         "name": name,
         "databases": {key: asdict(value) for key, value in databases.items()},
@@ -167,7 +173,7 @@ def study(
     results.mkdir(parents=True, exist_ok=True)
     (results / "study.json").write_text(json.dumps(definition, indent=1) + "\n")
     write_results(
-        [(p.labels | {"config": p.hash}, root / p.folder) for p in plans if is_done(p, root)], results, published
+        [(p.labels | {"config": p.hash}, root / p.folder) for p in plans if is_done(p, root)], results, published, scratch
     )
     print(f"results: {results}")
     if failed:

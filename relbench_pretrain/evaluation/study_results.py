@@ -28,13 +28,19 @@ MAIN = ("roc_auc", "mae", "map", "accuracy")
 """The metrics by which runs are chosen, in the order in which they are looked for."""
 
 
-def write_results(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path, published: Sequence[Mapping]) -> None:
+def write_results(
+    runs: Sequence[tuple[Mapping[str, Any], Path]],
+    folder: Path,
+    published: Sequence[Mapping],
+    scratch: Mapping[str, str],
+) -> None:
     """Writes the results of runs that are done.
 
     Args:
         runs: For each run its labels and its folder.
         folder: Where ``results.csv``, ``pretraining.csv``, ``table.md``, ``summary.md`` and the plots go.
         published: Results of others, printed under the tables of their task and regime.
+        scratch: For each network the one whose runs from scratch it is compared with.
     """
     pretraining = [(labels, path) for labels, path in runs if labels["start"] == "pretraining"]
     downstream = [(labels, path) for labels, path in runs if labels["start"] != "pretraining"]
@@ -45,8 +51,8 @@ def write_results(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path, 
         levels = pd.DataFrame([_pretraining_row(labels, path) for labels, path in pretraining])
         levels.to_csv(folder / "pretraining.csv", index=False, float_format="%.4f")
     chosen = choose(table)
-    (folder / "table.md").write_text(tables(chosen, published))
-    (folder / "summary.md").write_text(summary(chosen, published))
+    (folder / "table.md").write_text(tables(chosen, published, scratch))
+    (folder / "summary.md").write_text(summary(chosen, published, scratch))
     kept = set(chosen["config"])
     curves = pd.DataFrame([row for labels, path in downstream if labels["config"] in kept
                            for row in _curve(labels, path)])  # fmt: skip
@@ -120,7 +126,7 @@ def choose(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts) if parts else table
 
 
-def tables(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
+def tables(chosen: pd.DataFrame, published: Sequence[Mapping], scratch: Mapping[str, str]) -> str:
     """Writes one Markdown table per database, task and regime.
 
     Differences are paired by seed, against the same network from scratch with the same labels, and signed so that
@@ -129,7 +135,7 @@ def tables(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
     text = []
     for (database, task, regime, metric), part in chosen.groupby(GROUP, sort=False):
         header = ["network", "start", "labels", "validation", "test", "gain over scratch (95 %)", "seeds", "seconds"]
-        rows = [_table_row(side, runs, part) for side, runs in part.groupby(SIDE, sort=False)]
+        rows = [_table_row(side, runs, part, scratch) for side, runs in part.groupby(SIDE, sort=False)]
         for entry in published:
             if (entry["task"], entry["regime"], entry.get("database", database)) == (task, regime, database):
                 rows.append([str(entry["system"]), "published", "", "", str(entry["value"]), "", "", ""])
@@ -137,7 +143,7 @@ def tables(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
     return "\n".join(text)
 
 
-def summary(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
+def summary(chosen: pd.DataFrame, published: Sequence[Mapping], scratch: Mapping[str, str]) -> str:
     """Writes per database a Markdown table of test scores, and one of gains over scratch, with a column per task."""
     text = []
     for database, part in chosen.groupby("database", sort=False):
@@ -149,7 +155,7 @@ def summary(chosen: pd.DataFrame, published: Sequence[Mapping]) -> str:
             by_column: dict[Any, pd.DataFrame] = dict(list(runs.groupby(GROUP[1:], sort=False)))
             label = _side_name(tuple(side), part["labels"].nunique() > 1)
             scores[label] = [mean_and_deviation(by_column[c]["test"]) if c in by_column else "" for c in columns]
-            found = [_gain(tuple(side), by_column[c], part) if c in by_column else "" for c in columns]
+            found = [_gain(tuple(side), by_column[c], part, scratch) if c in by_column else "" for c in columns]
             if any(found):
                 gains[label] = found
         for entry in published:
@@ -175,21 +181,23 @@ def _side_name(side: tuple, with_labels: bool) -> str:
     return f"{name}, {100 * labels:g} % of the labels" if with_labels else name
 
 
-def _gain(side: tuple, runs: pd.DataFrame, part: pd.DataFrame) -> str:
+def _gain(side: tuple, runs: pd.DataFrame, part: pd.DataFrame, scratch: Mapping[str, str]) -> str:
     """Formats the gain of runs of one task and regime over those from scratch among all of a database."""
     network, start, labels = side
     if start in ("scratch", "baseline"):
         return ""
-    same = (part["network"] == network) & (part["labels"] == labels) & (part["start"] == "scratch")
+    same = (part["network"] == scratch.get(network, network)) & (part["labels"] == labels) & (part["start"] == "scratch")
     for column in GROUP:
         same &= part[column] == runs[column].iloc[0]
-    scratch = part[same].set_index("seed")["test"]
-    return interval((runs.set_index("seed")["test"] - scratch).dropna(), runs["metric"].iloc[0] in ERRORS)
+    base = part[same].set_index("seed")["test"]
+    return interval((runs.set_index("seed")["test"] - base).dropna(), runs["metric"].iloc[0] in ERRORS)
 
 
-def _table_row(side: tuple, runs: pd.DataFrame, part: pd.DataFrame) -> list[str]:
+def _table_row(
+    side: tuple, runs: pd.DataFrame, part: pd.DataFrame, scratch: Mapping[str, str]
+) -> list[str]:
     network, start, labels = side
-    gain = _gain(side, runs, part)
+    gain = _gain(side, runs, part, scratch)
     test = mean_and_deviation(runs["test"])
     if "test_low" in runs and runs["test_low"].notna().all():  # few rows: how much the choice of rows matters
         test += f" (rows {runs['test_low'].mean():.3f} to {runs['test_high'].mean():.3f})"

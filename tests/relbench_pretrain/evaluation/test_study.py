@@ -144,8 +144,8 @@ def test_the_grid_is_chosen_on_validation_alone():
 def test_gains_are_paired_by_seed_and_more_is_better():
     frame = table(start=["scratch"] * 3 + ["frozen"] * 3, seed=[0, 1, 2, 2, 1, 0],
                   validation=[0.5] * 6, test=[0.1, 0.5, 0.9, 1.0, 0.6, 0.2])  # fmt: skip
-    assert "+0.100 [+0.100, +0.100]" in tables(frame, [])
-    assert "-0.100 [-0.100, -0.100]" in tables(frame.assign(metric="mae"), [])
+    assert "+0.100 [+0.100, +0.100]" in tables(frame, [], {})
+    assert "-0.100 [-0.100, -0.100]" in tables(frame.assign(metric="mae"), [], {})
     rng = np.random.default_rng(0)
     differences = pd.Series(rng.normal(size=5))
     from scipy.stats import ttest_1samp
@@ -159,7 +159,7 @@ def test_the_summary_has_a_column_per_task_and_regime_and_a_row_per_side():
         table(start=["scratch", "scratch", "frozen", "frozen"], seed=[0, 1, 0, 1],
               validation=[0.5] * 4, test=[0.5, 0.7, 0.6, 0.8]).assign(task=task) for task in ("a", "b")
     )  # fmt: skip
-    text = summary(frame, [{"task": "b", "regime": "rolling", "system": "paper", "value": 0.71}])
+    text = summary(frame, [{"task": "b", "regime": "rolling", "system": "paper", "value": 0.71}], {})
     assert "| n, scratch | 0.600 ± 0.141 | 0.600 ± 0.141 |" in text
     assert "| published: paper |  | 0.710 |" in text
     assert "| n, frozen | +0.100 [+0.100, +0.100] | +0.100 [+0.100, +0.100] |" in text
@@ -168,7 +168,7 @@ def test_the_summary_has_a_column_per_task_and_regime_and_a_row_per_side():
 def test_published_results_stand_beside_their_task_and_regime():
     frame = table(start=["scratch"], seed=[0], validation=[0.5], test=[0.5])
     entries = [{"task": "t", "regime": r, "system": f"paper {r}", "value": 0.7} for r in ("rolling", "frozen")]
-    text = tables(frame, entries)
+    text = tables(frame, entries, {})
     assert "| paper rolling | published |" in text and "paper frozen" not in text
 
 
@@ -209,5 +209,5 @@ def test_places_of_unknown_databases_are_refused():
 
 
 def test_a_study_without_runs_writes_an_empty_table(tmp_path):
-    write_results([], tmp_path, [])
+    write_results([], tmp_path, [], {})
     assert (tmp_path / "results.csv").read_text().startswith("database,task,regime")
