@@ -154,6 +154,15 @@ def test_gains_are_paired_by_seed_and_more_is_better():
     assert interval(differences) == f"{differences.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
 
 
+def test_a_network_can_be_compared_with_another_one_from_scratch():
+    frame = pd.concat(
+        [table(start=["scratch", "scratch"], seed=[0, 1], validation=[0.5] * 2, test=[0.5, 0.7]),
+         table(start=["frozen", "frozen"], seed=[0, 1], validation=[0.5] * 2, test=[0.7, 0.9]).assign(network="m")]
+    )  # fmt: skip
+    assert "| m, frozen | +0.200 [+0.200, +0.200] |" in summary(frame, [], {"m": "n"})
+    assert "m, frozen | +" not in summary(frame, [], {})
+
+
 def test_the_summary_has_a_column_per_task_and_regime_and_a_row_per_side():
     frame = pd.concat(
         table(start=["scratch", "scratch", "frozen", "frozen"], seed=[0, 1, 0, 1],
