@@ -45,3 +45,11 @@ def rel_f1() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the rel-f1 database is not in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data, where it is at hand."""
+    if not SHARED.is_dir():
+        pytest.skip(f"there is no folder {SHARED}")
+    return SHARED

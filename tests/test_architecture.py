@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["relational", "sampling", "nn", "contrastive", "forecasting", "evaluation"]
+ROOMS = ["relational", "sampling", "nn", "contrastive", "forecasting", "knowledge_graph", "evaluation"]
 TOP = ["relbench_pretrain", "lightning_modules", "datamodules", "callbacks"]
 
 ALLOWED = {

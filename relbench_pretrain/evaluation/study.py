@@ -173,7 +173,10 @@ def study(
     results.mkdir(parents=True, exist_ok=True)
     (results / "study.json").write_text(json.dumps(definition, indent=1) + "\n")
     write_results(
-        [(p.labels | {"config": p.hash}, root / p.folder) for p in plans if is_done(p, root)], results, published, scratch
+        [(p.labels | {"config": p.hash}, root / p.folder) for p in plans if is_done(p, root)],
+        results,
+        published,
+        scratch,
     )
     print(f"results: {results}")
     if failed:

@@ -186,16 +186,16 @@ def _gain(side: tuple, runs: pd.DataFrame, part: pd.DataFrame, scratch: Mapping[
     network, start, labels = side
     if start in ("scratch", "baseline"):
         return ""
-    same = (part["network"] == scratch.get(network, network)) & (part["labels"] == labels) & (part["start"] == "scratch")
+    same = (
+        (part["network"] == scratch.get(network, network)) & (part["labels"] == labels) & (part["start"] == "scratch")
+    )
     for column in GROUP:
         same &= part[column] == runs[column].iloc[0]
     base = part[same].set_index("seed")["test"]
     return interval((runs.set_index("seed")["test"] - base).dropna(), runs["metric"].iloc[0] in ERRORS)
 
 
-def _table_row(
-    side: tuple, runs: pd.DataFrame, part: pd.DataFrame, scratch: Mapping[str, str]
-) -> list[str]:
+def _table_row(side: tuple, runs: pd.DataFrame, part: pd.DataFrame, scratch: Mapping[str, str]) -> list[str]:
     network, start, labels = side
     gain = _gain(side, runs, part, scratch)
     test = mean_and_deviation(runs["test"])

@@ -1,0 +1,1 @@
+"""Multimodal knowledge graphs and zero-shot relations: data, queries, ranking."""
