@@ -111,7 +111,7 @@ def _curve(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
 def _pretraining_row(labels: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     history, _ = _read_metrics(folder / "fit")
     best = min(history, key=lambda values: values["loss"])  # as BackboneCheckpoint chooses
-    levels = {name: value for name, value in best.items() if name.startswith("loss_")}
+    levels = {name: value for name, value in best.items() if name.startswith("loss")}
     seconds = json.loads((folder / "run.json").read_text())["seconds"]
     return {key: labels[key] for key in ("database", "network", "seed")} | levels | {"seconds": seconds}
 

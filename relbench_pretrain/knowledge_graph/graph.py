@@ -79,7 +79,7 @@ class KnowledgeGraph:
             ``(num_triples, 3)``; sorted if unique.
         """
         found = self.triples[self.role[self.triples[:, 1]] == role]
-        return np.unique(found, axis=0) if unique else found
+        return unique_triples(found) if unique else found
 
     def entity_texts(self) -> list[str]:
         """Returns name and description of each entity as one text."""
@@ -105,6 +105,13 @@ class KnowledgeGraph:
             images=_pick(self.images, places) if self.images else [],
             image_vectors=None if self.image_vectors is None else self.image_vectors[places],
         )
+
+
+def unique_triples(triples: np.ndarray) -> np.ndarray:
+    """Returns each triple once, sorted ``(num_distinct, 3)``. One number per triple sorts far faster than rows."""
+    size = triples.max(0, initial=0) + 1
+    _, first = np.unique((triples[:, 0] * size[1] + triples[:, 1]) * size[2] + triples[:, 2], return_index=True)
+    return triples[first]
 
 
 def _pick(values: list, places: Iterable[int]) -> list:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role, unique_triples
 
 Direction = Literal["tail", "head"]
 
@@ -46,7 +46,7 @@ class Queries:
         """
         given, sought = (0, 2) if direction == "tail" else (2, 0)
         key = triples[:, given] * graph.num_relations + triples[:, 1]
-        everything = np.unique(graph.triples, axis=0)
+        everything = unique_triples(graph.triples)
         all_key = everything[:, given] * graph.num_relations + everything[:, 1]
         order = np.argsort(all_key, kind="stable")
         all_key, found = all_key[order], everything[order, sought]

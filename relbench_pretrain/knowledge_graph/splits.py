@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role, unique_triples
 
 
 def zero_shot_split(
@@ -36,7 +36,7 @@ def zero_shot_split(
     Raises:
         KnowledgeGraphError: If there are not enough relations.
     """
-    count = np.bincount(np.unique(graph.triples, axis=0)[:, 1], minlength=graph.num_relations)
+    count = np.bincount(unique_triples(graph.triples)[:, 1], minlength=graph.num_relations)
     eligible = np.flatnonzero(count >= min_triples)
     if num_unseen + num_validation >= graph.num_relations or num_unseen + num_validation > len(eligible):
         raise KnowledgeGraphError(
