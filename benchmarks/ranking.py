@@ -39,7 +39,10 @@ def peer(everything: torch.Tensor, triples: torch.Tensor, scores: torch.Tensor, 
     for batch in triples.split(size):
         _evaluate_batch(batch, model, "tail", evaluator, None, everything, None, None, mode=None)
     found = evaluator.finalize()
-    return {"mrr": found.get_metric("tail.realistic.inverse_harmonic_mean_rank"), "hits@10": found.get_metric("hits@10")}
+    return {
+        "mrr": found.get_metric("tail.realistic.inverse_harmonic_mean_rank"),
+        "hits@10": found.get_metric("hits@10"),
+    }
 
 
 def main() -> None:

@@ -4,5 +4,12 @@ from datamodules.contrastive import ContrastiveDataModule
 from datamodules.entity_task import EntityTaskDataModule
 from datamodules.forecast import ForecastDataModule
 from datamodules.recommendation import RecommendationDataModule
+from datamodules.zero_shot_kg import ZeroShotKGDataModule
 
-__all__ = ["ContrastiveDataModule", "EntityTaskDataModule", "ForecastDataModule", "RecommendationDataModule"]
+__all__ = [
+    "ContrastiveDataModule",
+    "EntityTaskDataModule",
+    "ForecastDataModule",
+    "RecommendationDataModule",
+    "ZeroShotKGDataModule",
+]

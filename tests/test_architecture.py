@@ -12,11 +12,19 @@ ROOMS = ["relational", "sampling", "nn", "contrastive", "forecasting", "knowledg
 TOP = ["relbench_pretrain", "lightning_modules", "datamodules", "callbacks"]
 
 ALLOWED = {
-    "datamodules": {"relational", "sampling", "contrastive.corruption", "forecasting.targets", "checkpoints"},
+    "datamodules": {
+        "relational",
+        "sampling",
+        "contrastive.corruption",
+        "forecasting.targets",
+        "knowledge_graph",
+        "checkpoints",
+    },
     "lightning_modules": {
         "nn",
         "contrastive",
         "forecasting.objective",
+        "knowledge_graph",
         "evaluation",
         "checkpoints",
         "relational.schema",

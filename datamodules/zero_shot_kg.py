@@ -1,0 +1,262 @@
+"""Zero-shot relations of a knowledge graph: episodes of seen relations to train on, unseen ones to rank."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, test_episode
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
+from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.pair_encoder import EntityContext
+from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
+from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
+from relbench_pretrain.knowledge_graph.splits import hold_out_validation, zero_shot_split
+from relbench_pretrain.knowledge_graph.texts import text_vectors
+from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
+
+
+class ZeroShotKGDataModule(LightningDataModule):
+    """Opens a knowledge graph as a zero-shot benchmark.
+
+    Training asks for the seen relations, each as if it were unseen: its own triples are hidden. Validation asks for
+    relations that are held out whole, and the test for the unseen ones. No triple of a relation that is asked for, nor
+    any validation triple in training, is among those that a model sees; in the test it sees the validation relations'.
+
+    Args:
+        folder: The graph's folder; see :func:`read_knowledge_graph`.
+        entity_texts: A table of entities' names and descriptions elsewhere.
+        unseen_relations: Makes a zero-shot split with so many unseen relations; 0 keeps that of the folder.
+        validation_relations: How many seen relations are held out, where the folder holds none out.
+        split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
+        split_seed: Seeds the choice of relations, apart from ``seed``, so that runs can be compared.
+        direction: What is asked for in validation and test: ``"tail"`` or ``"head"``, or ``"both"`` in training too.
+        num_candidates: Wrong candidates per query in validation and test; 0 ranks all entities, filtered.
+        drop_duplicates: Whether a test triple that comes twice is asked for once.
+        relations_per_batch: Episodes per batch.
+        queries_per_relation: Queries per episode.
+        batches_per_epoch: Training batches per epoch.
+        eval_queries: Queries per batch in validation and test.
+        max_val_queries: The most validation queries per relation.
+        text_embedder: Turns texts into vectors; hashed words by default.
+        num_workers: Processes that make batches beside the training process.
+        seed: Determines all batches and candidates.
+        cache_dir: Where vectors of texts are kept.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        entity_texts: str | None = None,
+        unseen_relations: int = 0,
+        validation_relations: int = 20,
+        split_by: Literal["random", "frequency"] = "random",
+        split_seed: int = 0,
+        direction: Literal["tail", "head", "both"] = "tail",
+        num_candidates: int = 1000,
+        drop_duplicates: bool = True,
+        relations_per_batch: int = 4,
+        queries_per_relation: int = 16,
+        batches_per_epoch: int = 100,
+        eval_queries: int = 32,
+        max_val_queries: int = 100,
+        text_embedder: TextEmbedder | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.embedder = text_embedder or HashTextEmbedder(256)
+        self.graph: KnowledgeGraph | None = None
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """What is asked for."""
+        return ("tail", "head") if self.hparams.direction == "both" else (self.hparams.direction,)
+
+    @property
+    def protocol(self) -> str:
+        """How candidates are chosen, for the names of metrics."""
+        return f"candidates_{self.hparams.num_candidates}" if self.hparams.num_candidates else "all_entities"
+
+    def prepare_data(self) -> None:
+        """Fills the cache of text vectors."""
+        self._read()
+
+    def _read(self) -> tuple[KnowledgeGraph, Tensor, Tensor]:
+        hparams = self.hparams
+        graph = read_knowledge_graph(hparams.folder, hparams.entity_texts)
+        if hparams.unseen_relations:
+            graph = zero_shot_split(
+                graph, hparams.unseen_relations, hparams.validation_relations, hparams.split_by, seed=hparams.split_seed
+            )
+        elif hparams.validation_relations and not len(graph.relations_of(Role.VALIDATION)):
+            graph = hold_out_validation(graph, hparams.validation_relations, hparams.split_seed)
+        return (
+            graph,
+            text_vectors(self.embedder, graph.entity_texts(), hparams.cache_dir),
+            text_vectors(self.embedder, graph.relation_texts, hparams.cache_dir),
+        )
+
+    def setup(self, stage: str) -> None:
+        """Reads the graph and the vectors of its texts."""
+        if self.graph is not None:
+            return
+        self.graph, self.entity_text, self.relation_text = self._read()
+        seen = self.graph.triples_of(Role.SEEN)
+        self.training_neighborhood = self._neighborhood(seen)
+        known = np.concatenate([seen, self.graph.triples_of(Role.VALIDATION)])
+        self.test_neighborhood = self._neighborhood(known)
+
+    def _neighborhood(self, triples: np.ndarray) -> Neighborhood:
+        return Neighborhood.of_triples(triples, self.graph.num_entities, self.graph.num_relations)
+
+    def context(self, stage: str) -> EntityContext:
+        """Returns what a model may know of the graph in a stage."""
+        neighborhood = self.test_neighborhood if stage in ("test", "predict") else self.training_neighborhood
+        return EntityContext.of(neighborhood, self.entity_text, self.relation_text)
+
+    def train_dataloader(self) -> DataLoader:
+        """Episodes of seen relations, others in every epoch."""
+        hparams = self.hparams
+        episodes = TrainingEpisodes(
+            self.graph, self.training_neighborhood, hparams.queries_per_relation, directions=self.directions
+        )
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        number = hparams.batches_per_epoch
+        return DataLoader(
+            EpisodeBatches(episodes, hparams.relations_per_batch, hparams.seed),
+            batch_size=None,
+            sampler=BatchNumbers(number, rank, world_size),
+            num_workers=hparams.num_workers,
+            persistent_workers=hparams.num_workers > 0,
+        )
+
+    def val_dataloader(self) -> list[DataLoader]:
+        """Queries of the relations that are held out, by direction."""
+        return self._loaders(Role.VALIDATION, self.training_neighborhood, self.hparams.max_val_queries)
+
+    def test_dataloader(self) -> list[DataLoader]:
+        """Queries of the unseen relations, by direction."""
+        return self._loaders(Role.UNSEEN, self.test_neighborhood, None)
+
+    def _loaders(self, role: Role, neighborhood: Neighborhood, most: int | None) -> list[DataLoader]:
+        return [
+            DataLoader(
+                TestEpisodes(
+                    self.graph, neighborhood, role, direction, self.hparams.num_candidates, self.hparams.eval_queries,
+                    most, self.hparams.drop_duplicates, self.hparams.split_seed,
+                ),
+                batch_size=None,
+                num_workers=self.hparams.num_workers,
+            )
+            for direction in self.directions
+        ]  # fmt: skip
+
+
+class BatchNumbers(Sampler[int]):
+    """The numbers of the batches of an epoch; none comes again in a later epoch or on another device.
+
+    Args:
+        number: Batches per epoch and device.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, number: int, rank: int = 0, world_size: int = 1) -> None:
+        self.number, self.rank, self.world_size = number, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch, whose batches the next iteration takes."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.number
+        return iter(
+            range(first * self.world_size + self.rank, (first + self.number) * self.world_size, self.world_size)
+        )
+
+
+class EpisodeBatches(Dataset):
+    """Training batches by number, each drawn from its number and the seed alone.
+
+    Args:
+        episodes: Draws episodes.
+        size: Episodes per batch.
+        seed: The seed.
+    """
+
+    def __init__(self, episodes: TrainingEpisodes, size: int, seed: int) -> None:
+        self.episodes, self.size, self.seed = episodes, size, seed
+
+    def __getitem__(self, number: int) -> list[Episode]:
+        return self.episodes.draw(self.size, np.random.default_rng([self.seed, number]))
+
+
+class TestEpisodes(Dataset):
+    """Queries of the relations of a role, so many at a time and of one relation each time.
+
+    Args:
+        graph: The graph.
+        neighborhood: The triples that may be seen.
+        role: The relations' role.
+        direction: What is asked for.
+        num_candidates: Wrong candidates per query; 0 for all entities.
+        size: Queries per batch.
+        most: The most queries per relation, None for all.
+        unique: Whether a triple that comes twice is asked for once.
+        seed: Seeds candidates and, where there are too many, the choice of queries.
+    """
+
+    __test__ = False  # not for pytest
+
+    def __init__(
+        self,
+        graph: KnowledgeGraph,
+        neighborhood: Neighborhood,
+        role: Role,
+        direction: Direction,
+        num_candidates: int,
+        size: int,
+        most: int | None,
+        unique: bool,
+        seed: int,
+    ) -> None:
+        triples = graph.triples_of(role, unique)
+        triples = triples[np.argsort(triples[:, 1], kind="stable")]
+        if most is not None:
+            rng = np.random.default_rng(seed)
+            kept = []
+            for relation in np.unique(triples[:, 1]):
+                rows = np.flatnonzero(triples[:, 1] == relation)
+                kept.append(np.sort(rng.choice(rows, min(most, len(rows)), replace=False)))
+            triples = triples[np.concatenate(kept)] if kept else triples
+        self.queries = Queries.of_triples(graph, triples, direction)
+        self.candidates = draw_candidates(graph, self.queries, num_candidates, seed) if num_candidates else None
+        self.neighborhood, self.num_entities = neighborhood, graph.num_entities
+        starts = np.flatnonzero(np.diff(triples[:, 1], prepend=-1))
+        ends = np.append(starts[1:], len(triples))
+        self.parts = [
+            torch.arange(i, min(i + size, end))
+            for start, end in zip(starts, ends, strict=True)
+            for i in range(start, end, size)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, number: int) -> Episode:
+        if number >= len(self.parts):
+            raise IndexError(number)
+        return test_episode(self.neighborhood, self.queries, self.parts[number], self.candidates, self.num_entities)
