@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,3 +54,26 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"there is no folder {SHARED}")
     return SHARED
+
+
+@pytest.fixture
+def zero_shot_folder(tmp_path) -> Path:
+    """A knowledge graph whose unseen relations join the same kinds of entities as seen ones, and say so."""
+    rng = np.random.default_rng(0)
+    kinds = ["river", "city", "painter", "school"]
+    entity = [f"{kind}{i}" for kind in kinds for i in range(15)]
+    names = [(a, b, v) for a, b in ((0, 1), (1, 2), (2, 3), (3, 0)) for v in ("near", "beside", "within")]
+    parts: dict[str, list[str]] = {"train": [], "test": []}
+    lines = ["relation\tdescription\tsplit"]
+    for number, (a, b, word) in enumerate(names):
+        unseen = number in (2, 3, 7)
+        lines.append(f"r{number}\tfrom {kinds[a]} {word} {kinds[b]}\t{'unseen' if unseen else 'seen'}")
+        pairs = {(int(h), int((h + rng.integers(0, 2)) % 15)) for h in rng.integers(0, 15, 40)}  # much the same pairs
+        parts["test" if unseen else "train"] += [f"{kinds[a]}{h}\tr{number}\t{kinds[b]}{t}" for h, t in sorted(pairs)]
+    folder = tmp_path / "kg"
+    folder.mkdir()
+    for part, rows in parts.items():
+        (folder / f"{part}.tsv").write_text("\n".join(rows) + "\n")
+    (folder / "relations.tsv").write_text("\n".join(lines) + "\n")
+    (folder / "entities.tsv").write_text("entity\tname\n" + "".join(f"{e}\t{e[:-1].rstrip('1')}\n" for e in entity))
+    return folder

@@ -1,1 +1,8 @@
-"""Multimodal knowledge graphs and zero-shot relations: data, queries, ranking."""
+"""Multimodal knowledge graphs and zero-shot relations: data, queries, ranking, networks."""
+
+from relbench_pretrain.knowledge_graph.floors import NearestRelations
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role
+from relbench_pretrain.knowledge_graph.pair_encoder import PairEncoder
+from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
+
+__all__ = ["KnowledgeGraph", "KnowledgeGraphError", "NearestRelations", "PairEncoder", "Role", "read_knowledge_graph"]

@@ -120,12 +120,20 @@ class PairEncoder(nn.Module):
         text_channels: Width of projected texts.
         hidden_channels: Width of the perceptron.
         dropout: Dropout rate.
+        relation_dropout: Share of the seen relations that mean nothing in a training episode, drawn anew each time.
+            Many relations have a twin under another name, whose triples answer alone; an unseen relation seldom has.
     """
 
     def __init__(
-        self, channels: int = 32, text_channels: int = 32, hidden_channels: int = 128, dropout: float = 0.2
+        self,
+        channels: int = 32,
+        text_channels: int = 32,
+        hidden_channels: int = 128,
+        dropout: float = 0.2,
+        relation_dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.relation_dropout = relation_dropout
         self.channels = channels
         self.text_channels = text_channels
         self.hidden_channels = hidden_channels
@@ -198,6 +206,8 @@ class PairEncoder(nn.Module):
             # What the hidden relation adds to degrees would give its entities away.
             lost = context.profile[:, [hidden, hidden + num_relations]]
             degree, breadth = (degree - lost.expm1().sum(1)).clamp(min=0), breadth - lost.sum(1)
+        if self.training and self.relation_dropout:
+            usable &= torch.rand(num_relations, device=usable.device) >= self.relation_dropout
         edge, first, second, tail, given = (
             _turned(part(query, context.relation_text, usable), reverse)
             for part in (self.edge, self.first, self.second, self.candidate, self.head)

@@ -1,0 +1,96 @@
+"""Episodes that hide what they ask for, and queries that are the same for every model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from datamodules import ZeroShotKGDataModule
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError, Role
+from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
+
+
+@pytest.fixture
+def make(zero_shot_folder, tmp_path):
+    def make(**options):
+        options = {"validation_relations": 2, "num_candidates": 10, "queries_per_relation": 6} | options
+        module = ZeroShotKGDataModule(str(zero_shot_folder), cache_dir=str(tmp_path / "cache"), **options)
+        module.setup("fit")
+        return module
+
+    return make
+
+
+def relations_in(neighborhood: Neighborhood) -> set[int]:
+    return set((neighborhood.relation % neighborhood.num_relations).tolist())
+
+
+def test_models_see_no_triple_of_what_they_are_asked_for(make):
+    module = make()
+    roles = {role: set(module.graph.relations_of(role).tolist()) for role in Role}
+    assert [len(roles[role]) for role in Role] == [7, 2, 3]
+    assert relations_in(module.training_neighborhood) == roles[Role.SEEN]
+    assert relations_in(module.test_neighborhood) == roles[Role.SEEN] | roles[Role.VALIDATION]
+    assert {e.relation for e in module.val_dataloader()[0]} == roles[Role.VALIDATION]
+    assert {e.relation for e in module.test_dataloader()[0]} == roles[Role.UNSEEN]
+    assert sum(len(e) for e in module.test_dataloader()[0]) == len(module.graph.triples_of(Role.UNSEEN))
+
+
+@pytest.mark.parametrize("direction", ["tail", "head", "both"])
+def test_training_episodes_hide_their_relation_and_have_one_right_candidate(make, direction):
+    module = make(direction=direction, batches_per_epoch=5)
+    triples = set(map(tuple, module.graph.triples.tolist()))
+    asked = set()
+    for batch in module.train_dataloader():
+        assert len({episode.relation for episode in batch}) == 4
+        for e in batch:
+            asked.add(e.reverse)
+            assert module.graph.role[e.relation] == Role.SEEN
+            n = module.graph.num_relations
+            assert (e.paths.edge[:, 2] % n != e.relation).all()
+            assert (e.paths.path[:, 2:4] % n != e.relation).all()
+            for anchor, row in zip(e.anchor.tolist(), e.candidate.tolist(), strict=True):
+                right = [
+                    ((c, e.relation, anchor) if e.reverse else (anchor, e.relation, c)) in triples
+                    for c in row
+                    if c >= 0
+                ]
+                assert right == [True] + [False] * (len(right) - 1)
+    assert asked == {"tail": {False}, "head": {True}, "both": {False, True}}[direction]
+
+
+def test_batches_differ_over_epochs_and_devices_and_come_again_with_the_seed(make):
+    def first(epoch=0, rank=0, world_size=1):
+        loader = make(batches_per_epoch=3).train_dataloader()
+        loader.sampler.rank, loader.sampler.world_size = rank, world_size
+        loader.sampler.set_epoch(epoch)
+        return list(loader.sampler), next(iter(loader))[0].candidate
+
+    assert torch.equal(first()[1], first()[1])
+    numbers = [number for epoch in (0, 1) for rank in (0, 1) for number in first(epoch, rank, 2)[0]]
+    assert sorted(numbers) == list(range(12))
+
+
+def test_all_entities_are_ranked_where_no_number_of_candidates_is_given(make):
+    module = make(num_candidates=0)
+    for episode in module.test_dataloader()[0]:
+        assert episode.candidate.shape == (len(episode), module.graph.num_entities)
+        for query, place in episode.known.T.tolist():
+            assert place != episode.answer[query]
+            found = (module.graph.triples == [int(episode.anchor[query]), episode.relation, place]).all(1)
+            assert found.any()
+
+
+def test_a_split_can_be_made_anew(make):
+    module = make(unseen_relations=4, validation_relations=1, split_seed=3)
+    assert [len(module.graph.relations_of(role)) for role in Role] == [7, 1, 4]
+    with pytest.raises(KnowledgeGraphError, match="relations"):
+        make(unseen_relations=12)
+
+
+def test_vectors_of_texts_are_kept_and_of_length_one(make, tmp_path):
+    module = make()
+    assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 2
+    assert np.allclose(module.relation_text.norm(dim=1), 1, atol=1e-5)
+    assert torch.equal(make().entity_text, module.entity_text)

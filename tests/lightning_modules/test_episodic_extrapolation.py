@@ -1,0 +1,45 @@
+"""Training in episodes, on a graph in which unseen relations can be told from seen ones."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from lightning.pytorch import Trainer
+
+from datamodules import ZeroShotKGDataModule
+from lightning_modules import EpisodicExtrapolation
+from relbench_pretrain.knowledge_graph import NearestRelations, PairEncoder
+
+QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+
+
+def data(folder, tmp_path, **options):
+    return ZeroShotKGDataModule(
+        str(folder), validation_relations=2, num_candidates=20, cache_dir=str(tmp_path / "cache"),
+        **{"batches_per_epoch": 40, **options},
+    )  # fmt: skip
+
+
+def test_it_learns_what_unseen_relations_mean_and_its_checkpoint_ranks_the_same(zero_shot_folder, tmp_path):
+    module = EpisodicExtrapolation(PairEncoder(16, 16, 32, 0.1), lambda p: torch.optim.AdamW(p, lr=5e-3))
+    untrained = Trainer(**QUIET, enable_checkpointing=False).test(
+        EpisodicExtrapolation(PairEncoder(16, 16, 32, 0.1)), data(zero_shot_folder, tmp_path), verbose=False
+    )
+    trainer = Trainer(**QUIET, max_epochs=2, default_root_dir=tmp_path, num_sanity_val_steps=0)
+    trainer.fit(module, data(zero_shot_folder, tmp_path))
+    (found,) = trainer.test(module, data(zero_shot_folder, tmp_path), verbose=False)
+    name = "test/tail/candidates_20/mrr"
+    assert found[name] > untrained[0][name] + 0.2
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    loaded = EpisodicExtrapolation.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=False)
+    (again,) = Trainer(**QUIET).test(loaded, data(zero_shot_folder, tmp_path), verbose=False)
+    assert again == pytest.approx(found)
+
+
+def test_the_floor_is_tested_in_the_same_way_without_training(zero_shot_folder, tmp_path):
+    trainer = Trainer(**QUIET, enable_checkpointing=False)
+    module = EpisodicExtrapolation(NearestRelations(number=2, joined=1.0))
+    tails, heads = trainer.test(module, data(zero_shot_folder, tmp_path, direction="both"), verbose=False)
+    found = tails | heads
+    assert {name.split("/")[1] for name in found} == {"tail", "head"}
+    assert 0.15 < found["test/tail/candidates_20/mrr"] <= 1
