@@ -2,7 +2,7 @@
 
 from callbacks.checkpoints import BackboneCheckpoint
 from callbacks.diagnostics import CollapseMonitor, TypeBalance
-from callbacks.exports import PredictionWriter
+from callbacks.exports import PredictionWriter, TripleWriter
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
 
@@ -12,5 +12,6 @@ __all__ = [
     "LossNormalization",
     "MultiDevice",
     "PredictionWriter",
+    "TripleWriter",
     "TypeBalance",
 ]

@@ -81,3 +81,37 @@ def _joined(trainer: Trainer, predictions: Sequence[dict[str, Tensor]]) -> tuple
         places, values = (torch.cat(part) for part in zip(*gathered, strict=True))
     places, inverse = torch.unique(places, return_inverse=True)
     return places, values.new_empty(len(places), *values.shape[1:]).index_copy(0, inverse, values)
+
+
+class TripleWriter(BasePredictionWriter):
+    """Prints the triples that ``predict`` finds for new relations, and writes them to a table.
+
+    Args:
+        path: The CSV file; ``triples.csv`` in the run's folder by default.
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        super().__init__("epoch")
+        self.path = path
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
+    ) -> None:
+        """Names entities and relations, prints and writes."""
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        graph, heads = data.graph, data.directions[0] == "head"
+        rows = []
+        for part in predictions:
+            text = data.hparams.predict_texts[part["relation"] - graph.num_relations]
+            for anchor, found, scores in zip(part["anchor"], part["entity"], part["score"], strict=True):
+                names = [graph.names[i] for i in found.tolist()]
+                rank_zero_info(f"{graph.names[anchor]} | {text} | {', '.join(names)}")
+                for rank, (entity, score) in enumerate(zip(found.tolist(), scores.tolist(), strict=True), start=1):
+                    pair = (entity, int(anchor)) if heads else (int(anchor), entity)
+                    rows.append([graph.entities[pair[0]], text, graph.entities[pair[1]], rank, score])
+        path = Path(self.path) if self.path else run_folder(trainer) / "triples.csv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pd.DataFrame(rows, columns=["head", "relation", "tail", "rank", "score"]).to_csv(path, index=False)
+        rank_zero_info(f"triples: {path}")

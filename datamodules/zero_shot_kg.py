@@ -11,9 +11,10 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
 from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, test_episode
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
-from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role
+from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_paths
 from relbench_pretrain.knowledge_graph.pair_encoder import EntityContext
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
@@ -30,7 +31,7 @@ class ZeroShotKGDataModule(LightningDataModule):
     any validation triple in training, is among those that a model sees; in the test it sees the validation relations'.
 
     Args:
-        folder: The graph's folder; see :func:`read_knowledge_graph`.
+        folder: The graph's folder, see :func:`read_knowledge_graph`, or ``demo`` for the built-in one.
         entity_texts: A table of entities' names and descriptions elsewhere.
         unseen_relations: Makes a zero-shot split with so many unseen relations; 0 keeps that of the folder.
         validation_relations: How many seen relations are held out, where the folder holds none out.
@@ -44,6 +45,10 @@ class ZeroShotKGDataModule(LightningDataModule):
         batches_per_epoch: Training batches per epoch.
         eval_queries: Queries per batch in validation and test.
         max_val_queries: The most validation queries per relation.
+        predict_texts: Descriptions of new relations, for ``predict``.
+        predict_heads: Entities, by name or identifier, whose tails ``predict`` looks for (or heads, if ``direction``
+            says so); by default ten that are often heads of the seen relations with the nearest texts.
+        predict_top: How many tails ``predict`` names.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
         seed: Determines all batches and candidates.
@@ -52,7 +57,7 @@ class ZeroShotKGDataModule(LightningDataModule):
 
     def __init__(
         self,
-        folder: str,
+        folder: str = "demo",
         entity_texts: str | None = None,
         unseen_relations: int = 0,
         validation_relations: int = 20,
@@ -66,6 +71,9 @@ class ZeroShotKGDataModule(LightningDataModule):
         batches_per_epoch: int = 100,
         eval_queries: int = 32,
         max_val_queries: int = 100,
+        predict_texts: list[str] | None = None,
+        predict_heads: list[str] | None = None,
+        predict_top: int = 10,
         text_embedder: TextEmbedder | None = None,
         num_workers: int = 0,
         seed: int = 0,
@@ -92,7 +100,8 @@ class ZeroShotKGDataModule(LightningDataModule):
 
     def _read(self) -> tuple[KnowledgeGraph, Tensor, Tensor]:
         hparams = self.hparams
-        graph = read_knowledge_graph(hparams.folder, hparams.entity_texts)
+        folder = demo_graph_folder() if hparams.folder == "demo" else hparams.folder
+        graph = read_knowledge_graph(folder, hparams.entity_texts)
         if hparams.unseen_relations:
             graph = zero_shot_split(
                 graph, hparams.unseen_relations, hparams.validation_relations, hparams.split_by, seed=hparams.split_seed
@@ -102,7 +111,12 @@ class ZeroShotKGDataModule(LightningDataModule):
         return (
             graph,
             text_vectors(self.embedder, graph.entity_texts(), hparams.cache_dir),
-            text_vectors(self.embedder, graph.relation_texts, hparams.cache_dir),
+            torch.cat(
+                [
+                    text_vectors(self.embedder, graph.relation_texts, hparams.cache_dir),
+                    *([text_vectors(self.embedder, new, hparams.cache_dir)] if (new := hparams.predict_texts) else []),
+                ]
+            ),
         )
 
     def setup(self, stage: str) -> None:
@@ -146,6 +160,38 @@ class ZeroShotKGDataModule(LightningDataModule):
     def test_dataloader(self) -> list[DataLoader]:
         """Queries of the unseen relations, by direction."""
         return self._loaders(Role.UNSEEN, self.test_neighborhood, None)
+
+    def predict_dataloader(self) -> DataLoader:
+        """Asks for tails of the new relations among all entities.
+
+        Raises:
+            KnowledgeGraphError: If no text of a relation is given, or an entity is unknown.
+        """
+        if not self.hparams.predict_texts:
+            raise KnowledgeGraphError("there is no relation to predict: give data.predict_texts, one sentence each")
+        episodes = []
+        for i in range(len(self.hparams.predict_texts)):
+            relation = self.graph.num_relations + i
+            anchor = self._anchors(relation)
+            candidate = torch.arange(self.graph.num_entities).expand(len(anchor), -1)
+            none = torch.zeros(len(anchor), dtype=torch.long)
+            paths = find_paths(self.test_neighborhood, anchor, candidate)
+            reverse = self.directions[0] == "head"
+            episodes.append(Episode(relation, reverse, anchor, candidate, none, none.new_zeros(2, 0), paths))
+        return DataLoader(episodes, batch_size=None)  # type: ignore[arg-type]
+
+    def _anchors(self, relation: int) -> Tensor:
+        """Returns the entities whose tails are looked for."""
+        if not self.hparams.predict_heads:
+            context = self.context("predict")
+            near = (context.relation_text @ self.relation_text[relation]).masked_fill(~context.present, -1.0).topk(3)
+            column = near.indices + (0 if self.directions[0] == "head" else self.graph.num_relations)
+            return (context.profile[:, column] @ near.values).topk(min(10, self.graph.num_entities)).indices
+        number = {name: i for i, name in enumerate(self.graph.names)}
+        number |= {entity: i for i, entity in enumerate(self.graph.entities)}
+        if unknown := [name for name in self.hparams.predict_heads if name not in number]:
+            raise KnowledgeGraphError(f"the graph has no entities {unknown}; give names or identifiers of its entities")
+        return torch.tensor([number[name] for name in self.hparams.predict_heads])
 
     def _loaders(self, role: Role, neighborhood: Neighborhood, most: int | None) -> list[DataLoader]:
         return [

@@ -99,6 +99,13 @@ class EpisodicExtrapolation(LightningModule):
         """Ranks the right answers of unseen relations."""
         self._rank(batch, "test", dataloader_idx)
 
+    def predict_step(self, batch: Episode, batch_idx: int) -> dict[str, Any]:
+        """Returns the relation, the entities given, and the best others of each with their scores."""
+        scores = self(batch, self.context("test")).float()
+        scores.scatter_(1, batch.anchor.unsqueeze(1), -torch.inf)  # of itself nobody asks
+        best = scores.topk(min(self.trainer.datamodule.hparams.predict_top, scores.size(1) - 1))
+        return {"relation": batch.relation, "anchor": batch.anchor, "entity": best.indices, "score": best.values}
+
     def _rank(self, episode: Episode, stage: str, dataloader_idx: int) -> None:
         scores = self(episode, self.context("test" if stage == "test" else "validation")).float()
         ranks = realistic_ranks(scores, episode.answer, episode.known, episode.candidate >= 0)

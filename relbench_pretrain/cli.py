@@ -24,6 +24,7 @@ from relbench_pretrain.evaluation.baselines import baseline
 from relbench_pretrain.evaluation.demo import demo
 from relbench_pretrain.evaluation.embed import embed
 from relbench_pretrain.evaluation.study import StudyError, study
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError
 from relbench_pretrain.relational.database import DatabaseError, DatasetError
 from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError
@@ -32,7 +33,16 @@ from relbench_pretrain.relational.tasks import TaskError
 
 CONFIGS = Path(str(files("relbench_pretrain"))) / "configs"
 EXPERIMENTS = CONFIGS / "experiment"
-USER_ERRORS = (CheckpointError, DatabaseError, DatasetError, SchemaError, StudyError, StypeError, TaskError)
+USER_ERRORS = (
+    CheckpointError,
+    DatabaseError,
+    DatasetError,
+    KnowledgeGraphError,
+    SchemaError,
+    StudyError,
+    StypeError,
+    TaskError,
+)
 TRACEBACK_VARIABLE = "RELBENCH_PRETRAIN_TRACEBACK"
 
 
@@ -138,7 +148,12 @@ def _leave_out_noise() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
         lambda record: "Tip: " not in record.getMessage()
     )
-    for message in (".*isinstance.treespec, LeafSpec.*", ".*does not have many workers.*", ".*torch.jit.*deprecated.*"):
+    for message in (
+        ".*isinstance.treespec, LeafSpec.*",
+        ".*does not have many workers.*",
+        ".*torch.jit.*deprecated.*",
+        ".*Couldn't infer the batch indices.*",
+    ):
         warnings.filterwarnings("ignore", message=message)
 
 

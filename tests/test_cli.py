@@ -75,6 +75,35 @@ def test_names_of_experiments_are_found_and_files_go_first(run_in):
     assert resolve_configs(["--config=contrastive/demo.yaml"]) == ["--config=contrastive/demo.yaml"]
 
 
+@pytest.mark.parametrize("experiment", ["contrastive/demo", "zero_shot/demo"])
+def test_a_text_embedder_can_be_given_with_its_settings(experiment, capsys, run_in):
+    options = [
+        "--data.text_embedder=relbench_pretrain.relational.text.HashTextEmbedder",
+        "--data.text_embedder.width=9",
+    ]
+    with pytest.raises(SystemExit) as end:
+        main(["fit", f"--config={experiment}", *options, "--print_config"])
+    assert end.value.code == 0
+    embedder = yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["text_embedder"]
+    assert embedder["init_args"] == {"width": 9}
+
+
+def test_relations_given_as_texts_get_triples(run_in, capsys):
+    data = ["--data.predict_texts=[From music in the north to round red plain trade in the south.]",
+            "--data.predict_heads=[e1, e2]", "--data.predict_top=3"]  # fmt: skip
+    common = ["--config=zero_shot/demo", "--trainer.enable_progress_bar=false"]
+    main(["fit", *common, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"])
+    main(["predict", *common, *data, "--ckpt_path=runs/run/version_0/checkpoints/best.ckpt"])
+    with (run_in / "runs/run/version_1/triples.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["head"] for row in rows] == ["e1"] * 3 + ["e2"] * 3
+    assert all(row["tail"] != row["head"] for row in rows)
+    with pytest.raises(SystemExit):
+        main(["predict", *common, *data, "--data.predict_heads=[nobody]",
+              "--ckpt_path=runs/run/version_0/checkpoints/best.ckpt"])  # fmt: skip
+    assert "nobody" in capsys.readouterr().err
+
+
 def test_print_config_composes_files_and_overrides(capsys, run_in):
     (run_in / "more.yaml").write_text("data: {init_args: {batch_size: 7}}")
     with pytest.raises(SystemExit) as end:

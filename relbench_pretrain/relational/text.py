@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,18 +15,20 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
 
 
-@runtime_checkable
-class TextEmbedder(Protocol):
-    """Turns texts into vectors of one width; ``name`` identifies the embedder in schemas and caches."""
+class TextEmbedder(ABC):
+    """Turns texts into vectors of one width; ``name`` identifies the embedder in schemas and caches.
+
+    A base class and no protocol, because the command line tells what may be injected by its class.
+    """
 
     name: str
 
+    @abstractmethod
     def __call__(self, texts: list[str]) -> Tensor:
         """Embeds ``num_texts`` strings into a float tensor ``(num_texts, width)``."""
-        ...
 
 
-class HashTextEmbedder:
+class HashTextEmbedder(TextEmbedder):
     """Hashed word counts, the same in every process, with nothing to download.
 
     Words are hashed into signed buckets (the hashing trick of Weinberger et al. 2009, scikit-learn's
@@ -49,7 +52,7 @@ class HashTextEmbedder:
         return torch.from_numpy(self._vectorizer.transform(texts).toarray())
 
 
-class SentenceTransformerEmbedder:
+class SentenceTransformerEmbedder(TextEmbedder):
     """A sentence-transformers model by name or folder; needs the extra ``text``.
 
     Args:
@@ -65,7 +68,7 @@ class SentenceTransformerEmbedder:
         self._encoder: Any = None
 
     @cached_property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]  # read from the folder when it is asked for
         """The model's name; of a folder its last part and a hash of its files, the same wherever it lies."""
         folder = Path(self.model).expanduser()
         return f"sentence-transformers:{f'{folder.name}-{_folder_hash(folder)}' if folder.is_dir() else self.model}"

@@ -60,7 +60,6 @@ class TestHashTextEmbedder:
 
     def test_is_a_text_embedder(self):
         assert isinstance(HashTextEmbedder(), TextEmbedder)
-        assert isinstance(Lengths(), TextEmbedder)
 
 
 class TestEmbedTexts:
