@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, Paths
 
 NUM_SIMILARITIES = 6
+NUM_ANALOGIES = 6
+NUM_NEAREST = 5
 
 
 class EntityContext(NamedTuple):
@@ -21,19 +25,33 @@ class EntityContext(NamedTuple):
         profile: Edges of each entity under each directed relation, as :meth:`Neighborhood.profile` counts them, in
             ln(1 + number) ``(num_entities, 2 * num_relations)``.
         present: Which relations have triples ``(num_relations,)``.
+        head: Head of every triple, relation by relation ``(num_triples,)``.
+        tail: Its tail ``(num_triples,)``.
+        first: Where the triples of each relation begin ``(num_relations + 1,)``.
     """
 
     entity_text: Tensor
     relation_text: Tensor
     profile: Tensor
     present: Tensor
+    head: Tensor
+    tail: Tensor
+    first: Tensor
 
     @classmethod
     def of(cls, neighborhood: Neighborhood, entity_text: Tensor, relation_text: Tensor) -> EntityContext:
         """Collects it from a graph of seen triples and the vectors of texts."""
         present = torch.zeros(neighborhood.num_relations, dtype=torch.bool)
         present[torch.from_numpy(neighborhood.relation % neighborhood.num_relations).unique()] = True
-        return cls(entity_text, relation_text[: neighborhood.num_relations], neighborhood.profile(), present)
+        source = np.repeat(np.arange(len(neighborhood.degree)), neighborhood.degree)
+        forward = neighborhood.relation < neighborhood.num_relations
+        order = np.argsort(neighborhood.relation[forward], kind="stable")
+        head, relation, tail = (
+            torch.from_numpy(part[forward][order]) for part in (source, neighborhood.relation, neighborhood.neighbor)
+        )
+        first = torch.searchsorted(relation, torch.arange(neighborhood.num_relations + 1))
+        texts = (entity_text, relation_text[: neighborhood.num_relations])
+        return cls(*texts, neighborhood.profile(), present, head, tail, first)
 
 
 class RelationAffinity(nn.Module):
@@ -163,7 +181,7 @@ class PairEncoder(nn.Module):
 
         self.edge, self.first, self.second, self.candidate, self.head = (affinity() for _ in range(5))
         self.text_query, self.text_tail, self.text_head, self.text_other = (projection() for _ in range(4))
-        width = 7 * self.channels + 2 * self.text_channels + 5
+        width = 7 * self.channels + 2 * self.text_channels + 5 + NUM_ANALOGIES
         self.score = nn.Sequential(
             nn.LayerNorm(width),
             nn.Linear(width, self.hidden_channels),
@@ -240,6 +258,7 @@ class PairEncoder(nn.Module):
                 of_tail / 5,
                 number.log1p().unsqueeze(1),
                 of_head / 5,
+                self._analogies(context, query, head, place.view(shape), usable, reverse).flatten(0, 1),
             ],
             dim=1,
         )
@@ -257,6 +276,37 @@ class PairEncoder(nn.Module):
         ]
         score = self.score(torch.cat(features, dim=1)).view(shape)
         return score.masked_fill(candidate < 0, -torch.inf)
+
+    def _analogies(
+        self, context: EntityContext, query: Tensor, head: Tensor, candidate: Tensor, usable: Tensor, reverse: bool
+    ) -> Tensor:
+        """Compares candidates with what the relations of the nearest texts join.
+
+        Returns:
+            In both directions how near the candidate's text is to those of their tails, and how often they lead from
+            heads whose texts are like the head's to the candidate ``(num_queries, num_candidates, NUM_ANALOGIES)``.
+        """
+        cosine = (context.relation_text @ query).masked_fill(~usable, -1.0)
+        near = cosine.topk(min(NUM_NEAREST, len(cosine)))
+        weight = (near.values / 0.05).softmax(0)
+        rows = [torch.arange(int(context.first[r]), int(context.first[r + 1])) for r in near.indices.tolist()]
+        share = torch.cat([w.expand(len(r)) / max(len(r), 1) ** 0.5 for w, r in zip(weight, rows, strict=True)])
+        places = torch.cat(rows).to(candidate.device)
+        ends = [context.head[places], context.tail[places]]
+        given = context.entity_text[head]
+        found = []
+        for source, target in (ends[::-1], ends) if reverse else (ends, ends[::-1]):
+            weight = share.new_zeros(len(context.entity_text)).index_add(0, target, share)
+            met = weight.nonzero().flatten()
+            center = F.normalize(weight[met].sqrt() @ context.entity_text[met], dim=0)
+            like = (given @ context.entity_text[source].T).clamp(min=0) ** 4 * share
+            total = like.new_zeros(len(head), len(weight)).index_add(1, target, like)
+            found += [
+                (context.entity_text @ center)[candidate],
+                (total.gather(1, candidate) * 20).asinh(),
+                total.gather(1, candidate) / (total.amax(1, keepdim=True) + 1e-6),
+            ]
+        return torch.stack(found, dim=-1)
 
 
 def _turned(affinity: Tensor, reverse: bool) -> Tensor:
