@@ -15,7 +15,7 @@ from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
 from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, test_episode
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_paths
-from relbench_pretrain.knowledge_graph.pair_encoder import EntityContext
+from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.splits import hold_out_validation, zero_shot_split

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_modules.optimizers import optimizer_and_schedule
 from relbench_pretrain.knowledge_graph.episodes import Episode
-from relbench_pretrain.knowledge_graph.pair_encoder import EntityContext, PairEncoder
+from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer
 from relbench_pretrain.knowledge_graph.ranking import RankingMetrics, realistic_ranks
 
 
@@ -33,7 +33,7 @@ class EpisodicExtrapolation(LightningModule):
 
     def __init__(
         self,
-        encoder: PairEncoder,
+        encoder: PairScorer,
         optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
         lr_scheduler: LRSchedulerCallable | None = None,
         text_noise: float = 0.0,

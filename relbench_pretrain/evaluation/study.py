@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from relbench_pretrain.evaluation.experiments import ExperimentStudy, experiment_command, write_experiments
 from relbench_pretrain.evaluation.study_results import write_results
 
 PRETRAINED = ("frozen", "fine_tuned")
@@ -90,12 +91,14 @@ class RunPlan:
         command: Subcommand and arguments, without those that say where its files go.
         labels: What the results call it.
         needs: The run that has to be done before, or None.
+        places: Further arguments that do not tell runs apart, such as where data lies.
     """
 
     folder: str
     command: list[str]
     labels: dict[str, Any]
     needs: RunPlan | None = None
+    places: list[str] = field(default_factory=list)
 
     @property
     def hash(self) -> str:
@@ -106,13 +109,15 @@ class RunPlan:
 
 def study(
     name: str,
-    databases: dict[str, DatabaseStudy],
-    networks: dict[str, NetworkStudy],
+    databases: dict[str, DatabaseStudy] = {},  # noqa: B006  # never changed; a dict is what YAML gives
+    networks: dict[str, NetworkStudy] = {},  # noqa: B006
+    experiments: dict[str, ExperimentStudy] = {},  # noqa: B006
     starts: list[str] = ["scratch", "random_frozen", "frozen", "fine_tuned"],  # noqa: B006
     seeds: list[int] = [0, 1, 2],  # noqa: B006
     pretraining_seeds: list[int] = [0],  # noqa: B006
     baseline_seeds: list[int] = [0],  # noqa: B006
     label_fractions: list[float] = [1.0],  # noqa: B006
+    experiment_args: list[str] = [],  # noqa: B006
     grid: dict[str, list[str]] = {},  # noqa: B006
     published: list[dict[str, Any]] = [],  # noqa: B006
     datasets: dict[str, str] = {},  # noqa: B006
@@ -130,11 +135,14 @@ def study(
         name: Name of the study.
         databases: The databases by the name that the results give them.
         networks: The networks by the name that the results give them.
+        experiments: Experiments of other systems by the name that the results give them; they have no tasks and no
+            ways to start.
         starts: Ways to start.
         seeds: Seeds of weights, batches and of which labels are used.
         pretraining_seeds: Seeds of the backbones; run number i starts from backbone number i modulo their number.
         baseline_seeds: Seeds of the baselines.
         label_fractions: Shares of the training labels.
+        experiment_args: Arguments of all experiments, such as where their data is; no part of what identifies a run.
         grid: Arguments without dashes, each with the values to try; every start tries all combinations.
         published: Results of others, printed beside: task, regime, system, value and, among several, database.
         datasets: Where databases are, by their name in the study, in place of what it says itself.
@@ -156,6 +164,7 @@ def study(
         "name": name,
         "databases": {key: asdict(value) for key, value in databases.items()},
         "networks": {key: asdict(value) for key, value in networks.items()},
+        "experiments": {key: asdict(value) for key, value in experiments.items()},
         "starts": starts,
         "seeds": seeds,
         "pretraining_seeds": pretraining_seeds,
@@ -168,16 +177,16 @@ def study(
     root = Path(output_dir or f"runs/{name}")
     plans = list(plan(databases, networks, starts, seeds, pretraining_seeds, label_fractions, grid, root))
     plans += baseline_plans(databases, baseline_seeds, label_fractions)
+    plans += experiment_plans(experiments, seeds, experiment_args)
     failed = [] if collect_only else run_all(plans, root, jobs)
     results = Path(results_dir) if results_dir else root
     results.mkdir(parents=True, exist_ok=True)
     (results / "study.json").write_text(json.dumps(definition, indent=1) + "\n")
-    write_results(
-        [(p.labels | {"config": p.hash}, root / p.folder) for p in plans if is_done(p, root)],
-        results,
-        published,
-        scratch,
-    )
+    done = [(p.labels | {"config": p.hash}, root / p.folder) for p in plans if is_done(p, root)]
+    if databases:
+        write_results([run for run in done if run[0]["start"] != "experiment"], results, published, scratch)
+    if found := [run for run in done if run[0]["start"] == "experiment"]:
+        write_experiments(found, results)
     print(f"results: {results}")
     if failed:
         raise StudyError(f"{len(failed)} of {len(plans)} runs failed: {', '.join(failed)}; each has a run.log")
@@ -248,6 +257,20 @@ def baseline_plans(
                 )  # fmt: skip
 
 
+def experiment_plans(
+    experiments: Mapping[str, ExperimentStudy], seeds: Sequence[int], args: Sequence[str]
+) -> Iterator[RunPlan]:
+    """Yields the runs of all experiments."""
+    for name, spec in experiments.items():
+        for seed in spec.seeds if spec.seeds is not None else seeds:
+            yield RunPlan(
+                f"experiments/{name}-{seed}",
+                experiment_command(spec, seed),
+                {"network": name, "start": "experiment", "seed": seed},
+                places=list(args),
+            )
+
+
 def is_done(run: RunPlan, root: Path) -> bool:
     """Returns whether a run has ended well with the same arguments."""
     path = root / run.folder / "run.json"
@@ -289,8 +312,8 @@ def execute(run: RunPlan, root: Path, threads: int) -> bool:
     """Makes one run, from its last checkpoint if it was interrupted; returns whether it ended well."""
     folder = root / run.folder
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "relbench_pretrain", *run.command]
-    if run.command[0] == "fit":
+    command = [sys.executable, "-m", "relbench_pretrain", *run.command, *run.places]
+    if run.command[0] in ("fit", "test"):
         command += [
             "--trainer.enable_progress_bar=false",
             "--trainer.logger=lightning.pytorch.loggers.CSVLogger",

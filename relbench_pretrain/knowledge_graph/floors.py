@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from relbench_pretrain.knowledge_graph.neighborhood import Paths
-from relbench_pretrain.knowledge_graph.pair_encoder import EntityContext
+from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer
 
 
-class NearestRelations(nn.Module):
+class NearestRelations(PairScorer):
     """Ranks candidates by how often they occur with the seen relations whose texts are nearest.
 
     On which side they occur does not count, since a near text may well be that of the inverse relation. It learns
@@ -39,7 +39,7 @@ class NearestRelations(nn.Module):
         hidden: int = -1,
         reverse: bool = False,
     ) -> Tensor:
-        """Scores candidates; see :meth:`PairEncoder.forward`."""
+        """Scores candidates; see :meth:`PairScorer.forward`."""
         usable = context.present.clone()
         if 0 <= hidden < len(usable):
             usable[hidden] = False

@@ -2,56 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, Paths
+from relbench_pretrain.knowledge_graph.neighborhood import Paths
+from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer
 
 NUM_SIMILARITIES = 6
 NUM_ANALOGIES = 6
 NUM_NEAREST = 5
-
-
-class EntityContext(NamedTuple):
-    """What is known of all entities and seen relations.
-
-    Args:
-        entity_text: Vectors of the entities' texts, of length 1 ``(num_entities, text_width)``.
-        relation_text: The same of the relations ``(num_relations, text_width)``.
-        profile: Edges of each entity under each directed relation, as :meth:`Neighborhood.profile` counts them, in
-            ln(1 + number) ``(num_entities, 2 * num_relations)``.
-        present: Which relations have triples ``(num_relations,)``.
-        head: Head of every triple, relation by relation ``(num_triples,)``.
-        tail: Its tail ``(num_triples,)``.
-        first: Where the triples of each relation begin ``(num_relations + 1,)``.
-    """
-
-    entity_text: Tensor
-    relation_text: Tensor
-    profile: Tensor
-    present: Tensor
-    head: Tensor
-    tail: Tensor
-    first: Tensor
-
-    @classmethod
-    def of(cls, neighborhood: Neighborhood, entity_text: Tensor, relation_text: Tensor) -> EntityContext:
-        """Collects it from a graph of seen triples and the vectors of texts."""
-        present = torch.zeros(neighborhood.num_relations, dtype=torch.bool)
-        present[torch.from_numpy(neighborhood.relation % neighborhood.num_relations).unique()] = True
-        source = np.repeat(np.arange(len(neighborhood.degree)), neighborhood.degree)
-        forward = neighborhood.relation < neighborhood.num_relations
-        order = np.argsort(neighborhood.relation[forward], kind="stable")
-        head, relation, tail = (
-            torch.from_numpy(part[forward][order]) for part in (source, neighborhood.relation, neighborhood.neighbor)
-        )
-        first = torch.searchsorted(relation, torch.arange(neighborhood.num_relations + 1))
-        texts = (entity_text, relation_text[: neighborhood.num_relations])
-        return cls(*texts, neighborhood.profile(), present, head, tail, first)
 
 
 class RelationAffinity(nn.Module):
@@ -125,7 +85,7 @@ class RelationAffinity(nn.Module):
         return out * usable.repeat(2).unsqueeze(1)
 
 
-class PairEncoder(nn.Module):
+class PairEncoder(PairScorer):
     """Reads what joins a head and a candidate, what the candidate is, and what both texts say, for one relation.
 
     Of every edge and every path over one entity between the two, of the candidate's edges and of the head's it sums
@@ -202,20 +162,7 @@ class PairEncoder(nn.Module):
         hidden: int = -1,
         reverse: bool = False,
     ) -> Tensor:
-        """Scores candidates.
-
-        Args:
-            context: The graph.
-            query: Text vector of the relation ``(text_width,)``.
-            head: The entity given ``(num_queries,)``.
-            candidate: ``(num_queries, num_candidates)``, −1 for none.
-            paths: What joins them, without the hidden relation.
-            hidden: The relation whose triples are hidden, −1 for none.
-            reverse: Whether the tail is given and heads are candidates: then all relations change direction.
-
-        Returns:
-            Scores, −inf for no candidate ``(num_queries, num_candidates)``.
-        """
+        """Scores candidates; see :meth:`PairScorer.forward`."""
         usable = context.present.clone()
         num_relations = len(usable)
         degree, breadth = context.profile.expm1().sum(1), context.profile.sum(1)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_paths
-from relbench_pretrain.knowledge_graph.pair_encoder import EntityContext, PairEncoder, RelationAffinity
+from relbench_pretrain.knowledge_graph.pair_encoder import PairEncoder, RelationAffinity
+from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
 
 ENTITIES, RELATIONS, WIDTH = 20, 5, 8
 

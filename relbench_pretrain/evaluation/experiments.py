@@ -1,0 +1,81 @@
+"""Experiments of a study: runs of one configuration each, over seeds, with whatever metrics they test."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from relbench_pretrain.evaluation.tables import markdown
+
+
+@dataclass
+class ExperimentStudy:
+    """An experiment of a study.
+
+    Args:
+        experiment: The experiment's file.
+        args: Further arguments.
+        command: ``"fit"``, after which the best checkpoint is tested, or ``"test"`` for what is not trained.
+        seeds: Its seeds; those of the study by default.
+    """
+
+    experiment: str
+    args: list[str] = field(default_factory=list)
+    command: Literal["fit", "test"] = "fit"
+    seeds: list[int] | None = None
+
+
+def experiment_command(spec: ExperimentStudy, seed: int) -> list[str]:
+    """Returns the arguments of a run, without those that say where its files go."""
+    tested = ["--test_after_fit=true"] if spec.command == "fit" else []
+    seeds = [f"--seed_everything={seed}", f"--data.seed={seed}"]
+    return [spec.command, f"--config={spec.experiment}", *seeds, *tested, *spec.args]
+
+
+def write_experiments(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path) -> None:
+    """Writes the metrics of experiments that are done.
+
+    Args:
+        runs: For each run its labels and its folder.
+        folder: Where ``experiments.csv``, a row per run, and ``experiments.md`` go, means and deviations over seeds.
+    """
+    table = pd.DataFrame([{**_labels(labels, path), **read_tests(path / "fit")} for labels, path in runs])
+    table.to_csv(folder / "experiments.csv", index=False, float_format="%.5f")
+    metrics = [name for name in table.columns if name.startswith("test/")]
+    rows = []
+    for name, part in table.groupby("experiment", sort=False):
+        cells = [_mean(part[metric].dropna()) for metric in metrics]
+        rows.append([str(name), *cells, str(len(part)), f"{part['seconds'].mean():.0f}"])
+    header = ["", *(metric.removeprefix("test/") for metric in metrics), "seeds", "seconds"]
+    (folder / "experiments.md").write_text(markdown(header, rows) + "\n")
+
+
+def _labels(labels: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    seconds = json.loads((folder / "run.json").read_text())["seconds"]
+    return {"experiment": labels["network"], "seed": labels["seed"], "config": labels["config"], "seconds": seconds}
+
+
+def read_tests(folder: Path) -> dict[str, float]:
+    """Reads the best validation score of a run, where there is one, and all its test metrics."""
+    found: dict[str, float] = {}
+    for path in sorted(folder.glob("metrics*.csv")):
+        with path.open() as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and name == "val/score":
+                        found[name] = max(found.get(name, float(value)), float(value))
+                    elif value and name.startswith("test/"):
+                        found[name] = float(value)
+    return found
+
+
+def _mean(values: pd.Series) -> str:
+    if not len(values):
+        return ""
+    return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
