@@ -96,6 +96,7 @@ class PairEncoder(PairScorer):
     Args:
         channels: Width of every sum.
         text_channels: Width of projected texts.
+        relation_channels: Width of what is learned of each seen relation by name.
         hidden_channels: Width of the perceptron.
         dropout: Dropout rate.
         relation_dropout: Share of the seen relations that mean nothing in a training episode, drawn anew each time.
@@ -106,6 +107,7 @@ class PairEncoder(PairScorer):
         self,
         channels: int = 32,
         text_channels: int = 32,
+        relation_channels: int = 16,
         hidden_channels: int = 128,
         dropout: float = 0.2,
         relation_dropout: float = 0.0,
@@ -114,6 +116,7 @@ class PairEncoder(PairScorer):
         self.relation_dropout = relation_dropout
         self.channels = channels
         self.text_channels = text_channels
+        self.relation_channels = relation_channels
         self.hidden_channels = hidden_channels
         self.dropout = dropout
         self.built: tuple[int, int] | None = None
@@ -134,7 +137,9 @@ class PairEncoder(PairScorer):
         self.built = (text_width, num_relations)
 
         def affinity() -> RelationAffinity:
-            return RelationAffinity(text_width, num_relations, self.channels, self.dropout)
+            return RelationAffinity(
+                text_width, num_relations, self.channels, self.dropout, self.text_channels, self.relation_channels
+            )
 
         def projection() -> nn.Linear:
             return nn.Linear(text_width, self.text_channels, bias=False)

@@ -21,9 +21,9 @@ def data(folder, tmp_path, **options):
 
 
 def test_it_learns_what_unseen_relations_mean_and_its_checkpoint_ranks_the_same(zero_shot_folder, tmp_path):
-    module = EpisodicExtrapolation(PairEncoder(16, 16, 32, 0.1), lambda p: torch.optim.AdamW(p, lr=5e-3))
+    module = EpisodicExtrapolation(PairEncoder(16, 16, 8, 32, 0.1), lambda p: torch.optim.AdamW(p, lr=5e-3))
     untrained = Trainer(**QUIET, enable_checkpointing=False).test(
-        EpisodicExtrapolation(PairEncoder(16, 16, 32, 0.1)), data(zero_shot_folder, tmp_path), verbose=False
+        EpisodicExtrapolation(PairEncoder(16, 16, 8, 32, 0.1)), data(zero_shot_folder, tmp_path), verbose=False
     )
     trainer = Trainer(**QUIET, max_epochs=2, default_root_dir=tmp_path, num_sanity_val_steps=0)
     trainer.fit(module, data(zero_shot_folder, tmp_path))
