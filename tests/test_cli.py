@@ -131,8 +131,9 @@ def test_mistakes_get_one_line_and_no_traceback(args, message, run_in, capsys):
     assert message in errors[0]
 
 
-def test_resuming_takes_up_step_and_weights(run_in):
-    common = ["fit", "--config=contrastive/demo", "--data.dataset=demo-small", "--trainer.enable_progress_bar=false",
+@pytest.mark.parametrize("config", ["contrastive/demo", "forecast/demo"])
+def test_resuming_takes_up_step_and_weights(config, run_in):
+    common = ["fit", f"--config={config}", "--data.dataset=demo-small", "--trainer.enable_progress_bar=false",
               "--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"]  # fmt: skip
     main([*common, "--trainer.max_steps=2"])
     (checkpoint,) = (run_in / "runs/run/version_0/checkpoints").glob("*.ckpt")
