@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from relbench_pretrain.evaluation.experiments import ExperimentStudy
+from relbench_pretrain.evaluation.experiments import ExperimentStudy, read_tests, write_experiments
 from relbench_pretrain.evaluation.study import study
 
 
@@ -20,12 +20,25 @@ def test_experiments_are_run_over_seeds_and_skipped_when_done(run_in, capsys):
             seeds=[0],
         ),
     }
-    study("kg", experiments=experiments, seeds=[0, 1], jobs=2, experiment_args=["--data.eval_queries=8"])
+    study("kg", experiments=experiments, seeds=[3], jobs=2, experiment_args=["--data.eval_queries=8"])
     table = pd.read_csv("runs/kg/experiments.csv")
-    assert table["experiment"].tolist() == ["network", "network", "floor"]
+    assert table["experiment"].tolist() == ["network", "floor"]
     assert table["test/tail/all_entities/mrr"].between(0, 1, inclusive="right").all()
-    assert table["val/score"].notna().tolist() == [True, True, False]
-    assert "±" in (run_in / "runs/kg/experiments.md").read_text()
+    assert table["val/score"].notna().tolist() == [True, False]
+    assert "| network |" in (run_in / "runs/kg/experiments.md").read_text()
     capsys.readouterr()
-    study("kg", experiments=experiments, seeds=[0, 1], experiment_args=["--data.eval_queries=4"])
-    assert "3 runs, of which 3 are done" in capsys.readouterr().out
+    study("kg", experiments=experiments, seeds=[3], experiment_args=["--data.eval_queries=4"])
+    assert "2 runs, of which 2 are done" in capsys.readouterr().out
+
+
+def test_means_and_deviations_are_over_seeds_and_the_best_validation_counts(tmp_path):
+    runs = []
+    for seed, mrr in enumerate((0.2, 0.4)):
+        folder = tmp_path / str(seed)
+        (folder / "fit").mkdir(parents=True)
+        (folder / "run.json").write_text('{"seconds": 10}')
+        (folder / "fit" / "metrics.csv").write_text(f"step,val/score,test/tail/mrr\n1,0.5,\n2,0.3,\n3,,{mrr}\n")
+        runs.append(({"network": "a", "seed": seed, "config": "x"}, folder))
+    assert read_tests(tmp_path / "0" / "fit") == {"val/score": 0.5, "test/tail/mrr": 0.2}
+    write_experiments(runs, tmp_path)
+    assert "| a | 0.300 ± 0.141 | 2 | 10 |" in (tmp_path / "experiments.md").read_text()
