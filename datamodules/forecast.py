@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 
 from datamodules.relational import RelationalDataModule, Stypes
 from relbench_pretrain.forecasting.targets import Forecasts, column_classes, forecasts
+from relbench_pretrain.relational.database import DatasetError
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import ANY_TABLE, RelationalLoader, SeedSampler, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
@@ -40,7 +41,7 @@ class Targets:
 class ForecastDataModule(RelationalDataModule):
     """Pretraining on what comes next; nothing later than the validation time is seen or foretold.
 
-    The last part of the time before validation is held out: training neither sees nor foretells what is in it.
+    The last part of the time before validation is held out: training neither sees nor foretells a row of it.
 
     Args:
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
@@ -99,7 +100,11 @@ class ForecastDataModule(RelationalDataModule):
         self.save_hyperparameters(logger=False)
 
     def setup(self, stage: str) -> None:
-        """Opens the graph, and collects what there is to foretell."""
+        """Opens the graph, and collects what there is to foretell.
+
+        Raises:
+            DatasetError: If nothing happens in the span that is held out.
+        """
         super().setup(stage)
         if hasattr(self, "training"):
             return
@@ -109,7 +114,12 @@ class ForecastDataModule(RelationalDataModule):
             names[table], classes[table] = column_classes(frame, rows[table])
         horizons = self.hparams.horizons_days
         self.training = forecasts(self.index, classes, names, horizons, None, self.cut, self.seed)
-        self.held_out = forecasts(self.index, classes, names, horizons, self.cut, self.val_time, self.seed)
+        try:
+            self.held_out = forecasts(self.index, classes, names, horizons, self.cut, self.val_time, self.seed)
+        except ValueError as error:
+            raise DatasetError(
+                f"{error}; a larger data.holdout than {self.hparams.holdout} holds out a longer span"
+            ) from error
         self.chance = self.training.chance()
 
     def train_dataloader(self) -> RelationalLoader:

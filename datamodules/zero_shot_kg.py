@@ -36,7 +36,8 @@ class ZeroShotKGDataModule(LightningDataModule):
         unseen_relations: Makes a zero-shot split with so many unseen relations; 0 keeps that of the folder.
         validation_relations: How many seen relations are held out, where the folder holds none out.
         split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
-        split_seed: Seeds the choice of relations, apart from ``seed``, so that runs can be compared.
+        split_seed: Seeds the choice of relations, and the candidates of validation and test, apart from ``seed``, so
+            that runs can be compared.
         direction: What is asked for in validation and test: ``"tail"`` or ``"head"``, or ``"both"`` in training too.
         num_candidates: Wrong candidates per query in validation and test; 0 ranks all entities, filtered.
         drop_duplicates: Whether a test triple that comes twice is asked for once.
@@ -51,7 +52,7 @@ class ZeroShotKGDataModule(LightningDataModule):
         predict_top: How many tails ``predict`` names.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
-        seed: Determines all batches and candidates.
+        seed: Determines the training batches.
         cache_dir: Where vectors of texts are kept.
     """
 
@@ -120,10 +121,20 @@ class ZeroShotKGDataModule(LightningDataModule):
         )
 
     def setup(self, stage: str) -> None:
-        """Reads the graph and the vectors of its texts."""
+        """Reads the graph and the vectors of its texts.
+
+        Raises:
+            KnowledgeGraphError: If there is nothing to validate or to test on.
+        """
         if self.graph is not None:
             return
         self.graph, self.entity_text, self.relation_text = self._read()
+        needed = {"fit": Role.VALIDATION, "validate": Role.VALIDATION, "test": Role.UNSEEN}.get(stage)
+        if needed is not None and not len(self.graph.triples_of(needed)):
+            remedy = "set data.validation_relations" if needed == Role.VALIDATION else "set data.unseen_relations"
+            raise KnowledgeGraphError(
+                f"'{self.hparams.folder}' has no triple of a relation of the role {needed.name.lower()}: {remedy}"
+            )
         seen = self.graph.triples_of(Role.SEEN)
         self.training_neighborhood = self._neighborhood(seen)
         known = np.concatenate([seen, self.graph.triples_of(Role.VALIDATION)])
@@ -184,7 +195,11 @@ class ZeroShotKGDataModule(LightningDataModule):
         """Returns the entities whose tails are looked for."""
         if not self.hparams.predict_heads:
             context = self.context("predict")
-            near = (context.relation_text @ self.relation_text[relation]).masked_fill(~context.present, -1.0).topk(3)
+            near = (
+                (context.relation_text @ self.relation_text[relation])
+                .masked_fill(~context.present, -1.0)
+                .topk(min(3, self.graph.num_relations))
+            )
             column = near.indices + (0 if self.directions[0] == "head" else self.graph.num_relations)
             return (context.profile[:, column] @ near.values).topk(min(10, self.graph.num_entities)).indices
         number = {name: i for i, name in enumerate(self.graph.names)}
@@ -292,7 +307,7 @@ class TestEpisodes(Dataset):
         self.candidates = draw_candidates(graph, self.queries, num_candidates, seed) if num_candidates else None
         self.neighborhood, self.num_entities = neighborhood, graph.num_entities
         starts = np.flatnonzero(np.diff(triples[:, 1], prepend=-1))
-        ends = np.append(starts[1:], len(triples))
+        ends = np.append(starts, len(triples))[1:]
         self.parts = [
             torch.arange(i, min(i + size, end))
             for start, end in zip(starts, ends, strict=True)

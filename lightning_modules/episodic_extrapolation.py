@@ -50,11 +50,13 @@ class EpisodicExtrapolation(LightningModule):
     def setup(self, stage: str) -> None:
         """Takes from the data what may be known of the graph."""
         data = self.trainer.datamodule
-        self.sizes = self.sizes or (data.relation_text.size(1), data.graph.num_relations)
+        self._take_sizes((data.relation_text.size(1), data.graph.num_relations))
         for kind in ("validation", "test"):
             for name, tensor in data.context("fit" if kind == "validation" else "test")._asdict().items():
                 self.register_buffer(f"{kind}_{name}", tensor, persistent=False)
         self.register_buffer("relation_texts", data.relation_text, persistent=False)
+        # All devices read the same graph; data parallel training need not send it around in every step.
+        self._ddp_params_and_buffers_to_ignore = [name for name, _ in self.named_buffers()]
         self.metrics = nn.ModuleDict(
             {
                 f"{kind}_{direction}": RankingMetrics(protocol=f"{direction}/{data.protocol}")
@@ -141,11 +143,14 @@ class EpisodicExtrapolation(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Creates the parameters for the checkpoint's graph."""
-        sizes = tuple(checkpoint["sizes"])
+        self._take_sizes(tuple(checkpoint["sizes"]))
+        self.configure_model()
+
+    def _take_sizes(self, sizes: tuple[int, int]) -> None:
+        """Keeps width of texts and number of relations, and refuses others than it has."""
         if self.sizes is not None and self.sizes != sizes:
             raise ValueError(
-                f"the checkpoint belongs to a graph of {sizes[1]} relations with texts of width {sizes[0]}, the data "
-                f"has {self.sizes[1]} and {self.sizes[0]}"
+                f"checkpoint and data do not belong together: texts of width {self.sizes[0]} and {sizes[0]}, "
+                f"{self.sizes[1]} and {sizes[1]} relations"
             )
         self.sizes = sizes
-        self.configure_model()

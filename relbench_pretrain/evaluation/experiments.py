@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +69,7 @@ def read_tests(folder: Path) -> dict[str, float]:
         with path.open() as file:
             for row in csv.DictReader(file):
                 for name, value in row.items():
-                    if value and name == "val/score":
+                    if value and name == "val/score" and not math.isnan(float(value)):
                         found[name] = max(found.get(name, float(value)), float(value))
                     elif value and name.startswith("test/"):
                         found[name] = float(value)

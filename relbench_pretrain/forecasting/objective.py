@@ -45,7 +45,10 @@ class ForecastObjective(nn.Module):
         # Data parallel training waits for the gradients of all parameters.
         losses = [torch.stack([p.sum() for p in self.parameters()]).sum() * 0.0]
         number = [losses[0].detach().long()]
-        for table in self.maps.keys() & x.keys():
+        tables = list(self.maps.keys())  # in an order that is always the same, as that of sums should be
+        for table in tables:
+            if table not in x:
+                continue
             loss, known = self.by_target(x[table], target[table], table)
             losses.append(loss.sum())
             number.append(known.sum())

@@ -164,7 +164,7 @@ def forecasts(
 def _points(
     born: np.ndarray, children: list[Children], horizon: int, after: int | None, until: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Draws the points in time of a table. Returns rows and UNIX seconds ``(num_points,)``, in order of row and time.
+    """Draws the points in time of a table. Returns rows and UNIX seconds ``(num_points,)``, in order of row and event.
 
     Args:
         born: Times of the table's rows.

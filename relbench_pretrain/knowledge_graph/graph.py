@@ -101,7 +101,7 @@ class KnowledgeGraph:
             triples=triples,
             names=_pick(self.names, places),
             descriptions=_pick(self.descriptions, places),
-            candidates={r: number[c[entities[c]]] for r, c in self.candidates.items()},
+            candidates={r: number[c[entities[c]]] for r, c in self.candidates.items() if entities[c].any()},
             images=_pick(self.images, places) if self.images else [],
             image_vectors=None if self.image_vectors is None else self.image_vectors[places],
         )

@@ -42,7 +42,7 @@ class RelationAffinity(nn.Module):
         self.query = nn.Linear(text_width, text_channels, bias=False)
         self.key = nn.Linear(text_width, text_channels, bias=False)
         self.relation = nn.Embedding(2 * num_relations, relation_channels)
-        nn.init.normal_(self.relation.weight, std=0.1)
+        nn.init.zeros_(self.relation.weight)  # so that a relation that training did not meet is told by its text alone
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.Sequential(
             nn.Linear(text_channels + relation_channels + NUM_SIMILARITIES + 1, 64),
@@ -179,7 +179,8 @@ class PairEncoder(PairScorer):
         if self.training and self.relation_dropout:
             usable &= torch.rand(num_relations, device=usable.device) >= self.relation_dropout
         edge, first, second, tail, given = (
-            _turned(part(query, context.relation_text, usable), reverse)
+            # Sums over many edges want more than half precision.
+            _turned(part(query, context.relation_text, usable).float(), reverse)
             for part in (self.edge, self.first, self.second, self.candidate, self.head)
         )
         shape = candidate.shape
@@ -199,14 +200,16 @@ class PairEncoder(PairScorer):
         own = (context.profile[head] @ given).repeat_interleave(shape[1], 0)
         spread = (1 + breadth[place].unsqueeze(1)) / 5
         of_head, of_tail = log_degree[head].repeat_interleave(shape[1]).unsqueeze(1), log_degree[place].unsqueeze(1)
-        # 3. What their texts say.
-        text, head_text = context.entity_text[place], context.entity_text[head].repeat_interleave(shape[1], 0)
-        says = self.text_tail(text) * self.text_query(query) * 20
-        alike = self.text_head(context.entity_text[head]).repeat_interleave(shape[1], 0) * self.text_other(text) * 20
+        # 3. What their texts say; of each entity once, however many queries it is a candidate of.
+        met, own_place = place.unique(return_inverse=True)
+        text, head_text = context.entity_text[met], context.entity_text[head]
+        says = (self.text_tail(text) * self.text_query(query) * 20)[own_place]
+        alike = self.text_head(head_text).repeat_interleave(shape[1], 0) * self.text_other(text)[own_place] * 20
+        near = (head_text @ text.T).gather(1, own_place.view(shape)).view(-1, 1)
         scalar = torch.cat(
             [
-                (text @ query).unsqueeze(1),
-                (text * head_text).sum(1, keepdim=True),
+                (text @ query)[own_place].unsqueeze(1),
+                near,
                 of_tail / 5,
                 number.log1p().unsqueeze(1),
                 of_head / 5,
@@ -238,9 +241,9 @@ class PairEncoder(PairScorer):
             In both directions how near the candidate's text is to those of their tails, and how often they lead from
             heads whose texts are like the head's to the candidate ``(num_queries, num_candidates, NUM_ANALOGIES)``.
         """
-        cosine = (context.relation_text @ query).masked_fill(~usable, -1.0)
+        cosine = (context.relation_text @ query).float().masked_fill(~usable, -1.0)
         near = cosine.topk(min(NUM_NEAREST, len(cosine)))
-        weight = (near.values / 0.05).softmax(0)
+        weight = (near.values / 0.05).softmax(0) * usable[near.indices]  # where few are left, topk finds others too
         rows = [torch.arange(int(context.first[r]), int(context.first[r + 1])) for r in near.indices.tolist()]
         share = torch.cat([w.expand(len(r)) / max(len(r), 1) ** 0.5 for w, r in zip(weight, rows, strict=True)])
         places = torch.cat(rows).to(candidate.device)
@@ -250,8 +253,8 @@ class PairEncoder(PairScorer):
         for source, target in (ends[::-1], ends) if reverse else (ends, ends[::-1]):
             weight = share.new_zeros(len(context.entity_text)).index_add(0, target, share)
             met = weight.nonzero().flatten()
-            center = F.normalize(weight[met].sqrt() @ context.entity_text[met], dim=0)
-            like = (given @ context.entity_text[source].T).clamp(min=0) ** 4 * share
+            center = F.normalize((weight[met].sqrt() @ context.entity_text[met]).float(), dim=0)
+            like = (given @ context.entity_text[source].T).float().clamp(min=0) ** 4 * share
             total = like.new_zeros(len(head), len(weight)).index_add(1, target, like)
             found += [
                 (context.entity_text @ center)[candidate],

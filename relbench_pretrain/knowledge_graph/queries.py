@@ -83,9 +83,9 @@ def _ranges(first: np.ndarray, last: np.ndarray) -> np.ndarray:
 def draw_candidates(graph: KnowledgeGraph, queries: Queries, number: int, seed: int = 0) -> Tensor:
     """Draws the entities that each answer is ranked among, as published for FB15K-237-ZS (Cai et al. 2024).
 
-    They are the true entity and ``number`` random ones of the relation's list, of all entities where it has none;
-    other right answers are not among them. The true entity is rarely in its relation's published list, so being in
-    the list must never reach a model.
+    They are the true entity and ``number`` random ones of the relation's list, of all entities where it has none or
+    heads are asked for; other right answers are not among them. The true entity is rarely in its relation's published
+    list, so being in the list must never reach a model.
 
     Args:
         graph: The graph.
@@ -101,7 +101,8 @@ def draw_candidates(graph: KnowledgeGraph, queries: Queries, number: int, seed: 
     known_start = np.searchsorted(queries.known[0].numpy(), np.arange(len(queries) + 1))
     known, everything = queries.known[1].numpy(), np.arange(graph.num_entities)
     for i, relation in enumerate(queries.relation.tolist()):
-        pool = graph.candidates.get(relation, everything)
+        # Lists are of tails; heads are ranked among all entities.
+        pool = graph.candidates.get(relation, everything) if queries.direction == "tail" else everything
         rng = np.random.default_rng([seed, i])
         wrong = np.append(known[known_start[i] : known_start[i + 1]], result[i, 0])
         # A few more than needed, without those that are right; the whole list where that is not enough.

@@ -137,6 +137,8 @@ def _table_at(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     table = pd.read_parquet(path) if path.suffix == ".parquet" else _tab_separated(path, [], header=True)
     if missing := set(columns) - set(table.columns):
         raise KnowledgeGraphError(f"{path} lacks the columns {sorted(missing)}; it has {list(table.columns)}")
+    for name in {"entity", "relation"} & set(table.columns):
+        table[name] = table[name].astype(str)  # numbers are names, too
     return table
 
 
@@ -220,11 +222,14 @@ def _candidates(folder: Path, relations: dict[str, int], entities: dict[str, int
         else:
             table = _table_at(path, ("relation", "candidates"))
             found = dict(zip(table["relation"], table["candidates"], strict=True))
-    return {
-        relations[relation]: np.unique(np.array([entities[e] for e in listed if e in entities], dtype=np.int64))
+    lists = {
+        relations[relation]: np.unique(
+            np.array([entities[str(e)] for e in listed if str(e) in entities], dtype=np.int64)
+        )
         for relation, listed in found.items()
         if relation in relations
     }
+    return {relation: listed for relation, listed in lists.items() if len(listed)}
 
 
 def _images(folder: Path, entities: list[str]) -> list[Path | None]:
@@ -244,5 +249,6 @@ def _image_vectors(folder: Path, entities: dict[str, int]) -> np.ndarray | None:
         raise KnowledgeGraphError(f"{path}: vectors have {sorted(widths.unique())} values; all should have as many")
     vectors = np.full((len(entities), int(widths.iloc[0])), np.nan, dtype=np.float32)
     known = table[table["entity"].isin(entities)]
-    vectors[known["entity"].map(entities)] = np.stack(known["vector"].tolist())
+    if len(known):
+        vectors[known["entity"].map(entities)] = np.stack(known["vector"].tolist())
     return vectors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def text_vectors(embedder: TextEmbedder, texts: Sequence[str], cache_dir: str | 
     array = np.array(list(texts), dtype=object)
     vectors = torch.nn.functional.normalize(embed_texts(embedder, array, array == ""))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{hashlib.sha256(str(id(vectors)).encode()).hexdigest()[:8]}.new")
+    temporary = path.with_suffix(f".{os.getpid()}.new")
     save_file({"vectors": vectors}, temporary)
     temporary.rename(path)
     return vectors

@@ -89,6 +89,11 @@ def test_a_split_can_be_made_anew(make):
         make(unseen_relations=12)
 
 
+def test_nothing_to_validate_on_is_said_with_the_remedy(make):
+    with pytest.raises(KnowledgeGraphError, match="data.validation_relations"):
+        make(validation_relations=0)
+
+
 def test_vectors_of_texts_are_kept_and_of_length_one(make, tmp_path):
     module = make()
     assert len(list((tmp_path / "cache").glob("*.safetensors"))) == 2

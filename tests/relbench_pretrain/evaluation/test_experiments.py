@@ -37,7 +37,7 @@ def test_means_and_deviations_are_over_seeds_and_the_best_validation_counts(tmp_
         folder = tmp_path / str(seed)
         (folder / "fit").mkdir(parents=True)
         (folder / "run.json").write_text('{"seconds": 10}')
-        (folder / "fit" / "metrics.csv").write_text(f"step,val/score,test/tail/mrr\n1,0.5,\n2,0.3,\n3,,{mrr}\n")
+        (folder / "fit" / "metrics.csv").write_text(f"step,val/score,test/tail/mrr\n0,nan,\n1,0.5,\n2,0.3,\n3,,{mrr}\n")
         runs.append(({"network": "a", "seed": seed, "config": "x"}, folder))
     assert read_tests(tmp_path / "0" / "fit") == {"val/score": 0.5, "test/tail/mrr": 0.2}
     write_experiments(runs, tmp_path)

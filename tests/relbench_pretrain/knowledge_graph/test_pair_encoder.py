@@ -47,6 +47,23 @@ def test_a_hidden_relation_is_as_if_it_had_no_triples(encoder):
     assert not torch.allclose(score(encoder, triples, hidden=-1), score(encoder, without, hidden=-1), atol=1e-3)
 
 
+@pytest.mark.parametrize("kept", [1, 2, 3])
+def test_it_stays_hidden_where_few_relations_are_left(encoder, kept):
+    torch.nn.init.ones_(encoder.edge.relation.weight)
+    triples = random_triples()
+    triples = triples[triples[:, 1] >= RELATIONS - 1 - kept]
+    without = triples[triples[:, 1] != 3]
+    assert torch.allclose(score(encoder, triples, hidden=3), score(encoder, without, hidden=3), atol=1e-6)
+
+
+def test_half_precision_scores_about_the_same(encoder):
+    full = score(encoder, random_triples(), hidden=3)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = score(encoder, random_triples(), hidden=3)
+    known = full.isfinite()
+    assert torch.allclose(half[known].float(), full[known], atol=0.1)
+
+
 def test_asking_for_heads_is_asking_for_tails_in_the_mirrored_graph(encoder):
     triples = random_triples()
     mirrored = triples[:, [2, 1, 0]]

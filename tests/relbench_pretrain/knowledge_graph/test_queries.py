@@ -55,3 +55,13 @@ def test_every_wrong_entity_is_drawn_about_as_often(graph):
     count = draw_candidates(graph, queries, 1)[:, 1].bincount(minlength=5)
     assert count[[0, 1]].sum() == 0
     assert ((count[[2, 3, 4]] - 1000).abs() < 120).all()
+
+
+def test_the_published_list_is_of_tails_and_heads_are_drawn_from_all(graph):
+    heads = draw_candidates(graph, Queries.of_role(graph, Role.UNSEEN, "head"), 10)
+    assert all(set(row[row >= 0].tolist()) >= {0, 1, 2} for row in heads)
+
+
+def test_a_list_of_which_nothing_is_left_is_none(graph):
+    kept = graph.restricted_to(np.array([True, True, False, False, False]))
+    assert kept.candidates == {}

@@ -59,6 +59,18 @@ def test_parquet_with_everything(tmp_path):
     assert np.isnan(graph.image_vectors).any(1).tolist() == [False, True, True, True, True]
 
 
+def test_numbers_are_names_too(tmp_path):
+    pd.DataFrame({"head": [1, 1], "relation": [7, 8], "tail": [2, 3]}).to_parquet(tmp_path / "train.parquet")
+    pd.DataFrame({"relation": [7, 8], "description": ["Seven.", "Eight."], "split": ["seen", "seen"]}).to_parquet(
+        tmp_path / "relations.parquet"
+    )
+    pd.DataFrame({"entity": [1, 2, 3], "name": ["one", "two", "three"]}).to_parquet(tmp_path / "entities.parquet")
+    pd.DataFrame({"relation": [7, 8], "candidates": [[2, 3], [99]]}).to_parquet(tmp_path / "candidates.parquet")
+    graph = read_knowledge_graph(tmp_path)
+    assert graph.names == ["one", "two", "three"] and graph.relation_texts == ["Seven.", "Eight."]
+    assert {r: listed.tolist() for r, listed in graph.candidates.items()} == {0: [1, 2]}
+
+
 def test_the_published_form_of_tasks(tmp_path):
     (tmp_path / "train_tasks.json").write_text(json.dumps({"likes": [["a", "likes", "b"], ["a", "likes", "c"]]}))
     (tmp_path / "dev_tasks.json").write_text(json.dumps({"knows": [["b", "knows", "d"]]}))
