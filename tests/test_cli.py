@@ -13,7 +13,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
-from relbench_pretrain.evaluation.study import plan, study
+from relbench_pretrain.evaluation.study import experiment_plans, plan, study
 
 SMALL = ["--trainer.max_steps=1", "--trainer.enable_progress_bar=false"]
 PRETRAINING = sorted(
@@ -188,11 +188,12 @@ def test_every_run_of_every_shipped_study_parses(path, tmp_path):
     arguments = parsed.instantiate_classes(parsed.parse_object(yaml.safe_load(path.read_text())))
     names = ("databases", "networks", "starts", "seeds", "pretraining_seeds", "label_fractions", "grid")
     plans = list(plan(*(arguments[name] for name in names), root=tmp_path))
+    plans += experiment_plans(arguments["experiments"], arguments["seeds"], arguments["experiment_args"])
     assert plans
     seen = set()
     for run in plans:  # one seed and start stand for all of them
         key = (run.labels["network"], run.labels.get("task"), run.labels.get("labels"))
-        if run.command[0] == "fit" and key not in seen:
+        if run.command[0] in ("fit", "test") and key not in seen:
             seen.add(key)
             with pytest.raises(SystemExit, match="^0$|^None$"):
                 main([*run.command, "--print_config"])
