@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
 from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, test_episode
+from relbench_pretrain.knowledge_graph.extrapolation.plan import MultimodalTraining
+from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_paths
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
@@ -50,6 +52,7 @@ class ZeroShotKGDataModule(LightningDataModule):
         predict_heads: Entities, by name or identifier, whose tails ``predict`` looks for (or heads, if ``direction``
             says so); by default ten that are often heads of the seen relations with the nearest texts.
         predict_top: How many tails ``predict`` names.
+        training: How ``RelationExtrapolation`` is trained, in place of episodes.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
         seed: Determines the training batches.
@@ -75,6 +78,7 @@ class ZeroShotKGDataModule(LightningDataModule):
         predict_texts: list[str] | None = None,
         predict_heads: list[str] | None = None,
         predict_top: int = 10,
+        training: MultimodalTraining | None = None,
         text_embedder: TextEmbedder | None = None,
         num_workers: int = 0,
         seed: int = 0,
@@ -83,7 +87,9 @@ class ZeroShotKGDataModule(LightningDataModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.embedder = text_embedder or HashTextEmbedder(256)
+        self.training = training
         self.graph: KnowledgeGraph | None = None
+        self.readings: GraphReadings | None = None
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -135,9 +141,14 @@ class ZeroShotKGDataModule(LightningDataModule):
             raise KnowledgeGraphError(
                 f"'{self.hparams.folder}' has no triple of a relation of the role {needed.name.lower()}: {remedy}"
             )
-        seen = self.graph.triples_of(Role.SEEN)
-        self.training_neighborhood = self._neighborhood(seen)
-        known = np.concatenate([seen, self.graph.triples_of(Role.VALIDATION)])
+        self.seen_triples = self.graph.triples_of(Role.SEEN)
+        self.training_neighborhood = self._neighborhood(self.seen_triples)
+        if self.training is not None:
+            new = list(self.hparams.predict_texts or [])
+            self.readings = self.training.readings(
+                self.graph, self.entity_text, self.relation_text, new, self.hparams.cache_dir
+            )
+        known = np.concatenate([self.seen_triples, self.graph.triples_of(Role.VALIDATION)])
         self.test_neighborhood = self._neighborhood(known)
 
     def _neighborhood(self, triples: np.ndarray) -> Neighborhood:
@@ -149,20 +160,27 @@ class ZeroShotKGDataModule(LightningDataModule):
         return EntityContext.of(neighborhood, self.entity_text, self.relation_text)
 
     def train_dataloader(self) -> DataLoader:
-        """Episodes of seen relations, others in every epoch."""
+        """Episodes of seen relations, or what ``training`` makes, other ones in every epoch."""
         hparams = self.hparams
-        episodes = TrainingEpisodes(
-            self.graph, self.training_neighborhood, hparams.queries_per_relation, directions=self.directions
-        )
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         number = hparams.batches_per_epoch
+        numbers = BatchNumbers(number, rank, world_size)
+        # A run that is resumed asks for its first batch before it tells the sampler the epoch.
+        numbers.set_epoch(self.trainer.current_epoch if self.trainer else 0)
         return DataLoader(
-            EpisodeBatches(episodes, hparams.relations_per_batch, hparams.seed),
+            self._training_batches(number * world_size),
             batch_size=None,
-            sampler=BatchNumbers(number, rank, world_size),
+            sampler=numbers,
             num_workers=hparams.num_workers,
             persistent_workers=hparams.num_workers > 0,
         )
+
+    def _training_batches(self, per_epoch: int) -> Dataset:
+        hparams, graph = self.hparams, self.training_neighborhood
+        if self.training is not None:
+            return self.training.batches(self.seen_triples, graph, self.readings, per_epoch, hparams.seed)
+        episodes = TrainingEpisodes(self.graph, graph, hparams.queries_per_relation, directions=self.directions)
+        return EpisodeBatches(episodes, hparams.relations_per_batch, hparams.seed)
 
     def val_dataloader(self) -> list[DataLoader]:
         """Queries of the relations that are held out, by direction."""

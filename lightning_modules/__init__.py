@@ -5,5 +5,13 @@ from lightning_modules.episodic_extrapolation import EpisodicExtrapolation
 from lightning_modules.fine_tuning import FineTuning
 from lightning_modules.forecast_pretraining import ForecastPretraining
 from lightning_modules.recommendation import Recommendation
+from lightning_modules.relation_extrapolation import RelationExtrapolation
 
-__all__ = ["ContrastivePretraining", "EpisodicExtrapolation", "FineTuning", "ForecastPretraining", "Recommendation"]
+__all__ = [
+    "ContrastivePretraining",
+    "EpisodicExtrapolation",
+    "FineTuning",
+    "ForecastPretraining",
+    "Recommendation",
+    "RelationExtrapolation",
+]

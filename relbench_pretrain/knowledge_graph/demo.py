@@ -19,12 +19,12 @@ SIZE = 32
 """Width and height of the pictures in pixels."""
 
 
-def demo_graph_folder(num_entities: int = 640, seed: int = 0) -> Path:
+def demo_graph_folder(num_entities: int = 640, num_seen: int = 160, seed: int = 0) -> Path:
     """Returns the folder of the demo graph in the package's cache, and writes it where it is not there yet."""
-    folder = cache_folder() / f"demo_kg-{num_entities}-{seed}"
+    folder = cache_folder() / f"demo_kg-{num_entities}-{num_seen}-{seed}"
     if not (folder / "relations.tsv").is_file():
         temporary = folder.with_name(f"{folder.name}.new-{np.random.default_rng().integers(1 << 30)}")
-        write_demo_graph(temporary, num_entities, seed)
+        write_demo_graph(temporary, num_entities, seed, num_seen)
         try:
             temporary.rename(folder)
         except OSError:  # another process was first
@@ -36,9 +36,9 @@ def write_demo_graph(
     folder: str | Path,
     num_entities: int = 640,
     seed: int = 0,
-    num_seen: int = 60,
-    num_validation: int = 10,
-    num_unseen: int = 12,
+    num_seen: int = 160,
+    num_validation: int = 20,
+    num_unseen: int = 20,
     missing: float = 0.1,
 ) -> Path:
     """Writes the demo graph.

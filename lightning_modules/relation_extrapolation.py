@@ -1,0 +1,353 @@
+"""Multimodal relation extrapolation: learner, consolidator and generator, trained in phases."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.cli import OptimizerCallable
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_modules.zero_shot_ranking import ZeroShotRanking
+from relbench_pretrain.knowledge_graph.episodes import Episode
+from relbench_pretrain.knowledge_graph.extrapolation.batches import AdversarialBatch, ExtractorBatch, FusionBatch
+from relbench_pretrain.knowledge_graph.extrapolation.consolidator import (
+    KnownTriples,
+    StructureConsolidator,
+    TransE,
+    TripleScore,
+    structure_loss,
+)
+from relbench_pretrain.knowledge_graph.extrapolation.generator import (
+    Critic,
+    PairExtractor,
+    RelationGenerator,
+    critic_loss,
+    generator_loss,
+    pair_loss,
+)
+from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner
+from relbench_pretrain.knowledge_graph.extrapolation.modalities import Reading, ReadingSpec
+from relbench_pretrain.knowledge_graph.extrapolation.pairs import NeighborTable, RelationPairs, pair_vectors
+from relbench_pretrain.knowledge_graph.extrapolation.tables import GraphTables, encode_graph
+from relbench_pretrain.knowledge_graph.extrapolation.weights import load_learner
+
+WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
+"""Weights of the fusion losses (Cai et al. 2024, L_fusion)."""
+
+
+class RelationExtrapolation(ZeroShotRanking):
+    """MRE (Cai et al. 2024): relations that are known by their text alone get vectors from a generator.
+
+    ``data.training`` says in which order the parts are trained, and what of a graph they read. A relation's tails are
+    ranked by the mean cosine between E(h, t) and its generated vectors; before the generator has been trained, and
+    where it never is, by the triple score of the relation's text.
+
+    Args:
+        learner: Makes vectors of entities and relations from pictures and texts.
+        consolidator: Lets entities see their neighbours.
+        score: How triples are scored.
+        extractor: Makes vectors of pairs.
+        generator: Makes vectors of relations from text and noise.
+        critic: Tells the two apart.
+        fusion_optimizer: Trains learner, consolidator and score.
+        extractor_optimizer: Trains the extractor.
+        adversarial_optimizer: Trains the critic, and another one the generator.
+        weights: Weights of the losses ``image``, ``text``, ``structure`` and ``contrast``; those left out are the
+            paper's, .7, .5, .7 and .5.
+        num_wrong: Wrong triples per right one.
+        relations_per_batch: Relations of a step of extractor, critic or generator.
+        pairs_per_relation: Pairs of each, as queries or real data.
+        support: Pairs of each that the queries are compared with.
+        critic_steps: Steps of the critic for one of the generator.
+        generated: Vectors per relation in validation and test.
+        neighbors: The most neighbours whose mean the extractor sees.
+        hide_relation: Whether the extractor sees no neighbours under the relation of the pair that it learns from.
+        clip: The largest norm of a gradient.
+        learner_weights: Weights for the learner to begin with: a checkpoint of this module, a safetensors file or a
+            folder with one, or a model on the Hub.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        consolidator: StructureConsolidator | None = None,
+        score: TripleScore | None = None,
+        extractor: PairExtractor | None = None,
+        generator: RelationGenerator | None = None,
+        critic: Critic | None = None,
+        fusion_optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+        extractor_optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+        adversarial_optimizer: OptimizerCallable = lambda parameters: torch.optim.Adam(
+            parameters, lr=1e-4, betas=(0.5, 0.9)
+        ),
+        weights: dict[str, float] | None = None,
+        num_wrong: int = 10,
+        relations_per_batch: int = 32,
+        pairs_per_relation: int = 16,
+        support: int = 30,
+        critic_steps: int = 5,
+        generated: int = 20,
+        neighbors: int = 50,
+        hide_relation: bool = True,
+        clip: float = 1.0,
+        learner_weights: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if unknown := set(weights or {}) - set(WEIGHTS):
+            raise ValueError(f"weights of {sorted(unknown)}: the losses are {sorted(WEIGHTS)}")
+        self.automatic_optimization = False
+        self.learner = learner
+        self.consolidator = consolidator or StructureConsolidator()
+        self.score = score or TransE()
+        channels = self.consolidator.channels
+        self.extractor = extractor or PairExtractor(channels)
+        self.generator = generator or RelationGenerator(channels)
+        self.critic = critic or Critic(channels)
+        self.optimizer_callables = (fusion_optimizer, extractor_optimizer, adversarial_optimizer, adversarial_optimizer)
+        self.weights = WEIGHTS | (weights or {})
+        self.specs: dict[str, ReadingSpec] | None = None
+        self.sizes = (0, 0)
+        self.generator_steps = 0
+        self._tables: GraphTables | None = None
+        self._pivots: Tensor | None = None
+        self._shares: list[Tensor] | None = None
+
+    def setup(self, stage: str) -> None:
+        """Takes from the data what may be known of the graph.
+
+        Raises:
+            ValueError: If the data makes episodes, or is of another graph than the checkpoint.
+        """
+        data = self.trainer.datamodule
+        if data.readings is None:
+            raise ValueError("RelationExtrapolation wants data.training: MultimodalTraining")
+        self._take_graph(data.readings.specs, (data.graph.num_entities, data.graph.num_relations))
+        triples = data.seen_triples
+        self.pairs = RelationPairs(triples, data.graph.num_relations)
+        self.known = KnownTriples(torch.from_numpy(triples), *self.sizes)
+        self.neighbor_table = NeighborTable(data.training_neighborhood, self.hparams.neighbors)
+        self._ddp_params_and_buffers_to_ignore = [
+            f"{part}.{name}"
+            for part in ("pairs", "known", "neighbor_table")
+            for name, _ in getattr(self, part).named_buffers()
+        ]
+        self._forget()
+        self.make_metrics(data.directions, data.protocol)
+
+    def configure_model(self) -> None:
+        """Creates the parameters, which depend on the graph; a second call changes nothing."""
+        if self.specs is None:
+            return
+        first = self.generator.layers is None
+        self.learner.build(self.specs, self.sizes[0])
+        self.consolidator.build(self.learner.entity_width, self.learner.relation_width, self.sizes[1])
+        self.generator.build(self.learner.relation_width)
+        self.critic.build(self.sizes[1])
+        if first and self.hparams.learner_weights and self._trainer is not None:
+            load_learner(self.learner, self.hparams.learner_weights)
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        """Makes the optimisers of fusion, extractor, critic and generator."""
+        fusion = [*self.learner.parameters(), *self.consolidator.parameters(), *self.score.parameters()]
+        groups = [fusion, *(list(part.parameters()) for part in (self.extractor, self.critic, self.generator))]
+        return [make(group) for make, group in zip(self.optimizer_callables, groups, strict=True)]
+
+    # Training
+
+    def training_step(self, batch: FusionBatch | ExtractorBatch | AdversarialBatch, batch_idx: int) -> None:
+        """Trains the part that the batch is for."""
+        draws = torch.Generator(self.device).manual_seed(batch.seed)
+        if isinstance(batch, FusionBatch):
+            self._fusion_step(batch, draws)
+        elif isinstance(batch, ExtractorBatch):
+            self._extractor_step(draws)
+        else:
+            self._adversarial_step(draws)
+
+    def _fusion_step(self, batch: FusionBatch, draws: torch.Generator) -> None:
+        self._forget()
+        losses = self.fusion_losses(batch, draws)
+        loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
+        self._step(0, loss)
+        self.log_dict({f"train/loss_{name}": value.detach() for name, value in losses.items()}, batch_size=1)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
+
+    def fusion_losses(self, batch: FusionBatch, draws: torch.Generator | None = None) -> dict[str, Tensor]:
+        """Returns the unweighted losses of learner and consolidator.
+
+        Args:
+            batch: Triples with what is around them.
+            draws: Draws masks and wrong triples.
+        """
+        around = batch.around
+        vectors = self.learner.encode_entities(around.number, around.readings)
+        entity = self.consolidator(vectors, around.edge_index, around.edge_type, around.num_targets)
+        relation = self.consolidator.relations(self.learner.encode_relations(batch.relation_readings))
+        targets = {name: Reading(*(t[: around.num_targets] for t in part)) for name, part in around.readings.items()}
+        losses = self.learner.losses(targets, draws)
+        losses["structure"] = structure_loss(
+            self.score,
+            self.known,
+            entity,
+            around.number[: around.num_targets],
+            batch.triple,
+            relation[batch.relation_row],
+            batch.relation[batch.relation_row],
+            self.hparams.num_wrong,
+            generator=draws,
+        )
+        return losses
+
+    def _extractor_step(self, draws: torch.Generator) -> None:
+        hparams = self.hparams
+        relation = self.pairs.draw_relations(hparams.relations_per_batch, draws)
+        pair = self.pairs.draw(relation, hparams.support + hparams.pairs_per_relation, draws)
+        query = pair[:, hparams.support :]
+        other = torch.randint(self.sizes[0], query.shape[:2], device=self.device, generator=draws)
+        wrong = torch.stack([query[..., 0], other], dim=2)
+        counts = ~self.known(wrong[..., 0], relation.unsqueeze(1), wrong[..., 1])
+        found = self.pair_vectors(torch.cat([pair, wrong], dim=1), relation)
+        support, right, false = found.split([hparams.support, *[hparams.pairs_per_relation] * 2], dim=1)
+        loss = pair_loss(support, right, false, counts)
+        self._pivots = self._shares = None
+        self._step(1, loss)
+        self.log("train/loss_extractor", loss.detach(), prog_bar=True, batch_size=1)
+
+    def _adversarial_step(self, draws: torch.Generator) -> None:
+        hparams = self.hparams
+        for _ in range(hparams.critic_steps):
+            relation = self.pairs.draw_relations(hparams.relations_per_batch, draws)
+            with torch.no_grad():
+                real = self.pair_vectors(self.pairs.draw(relation, hparams.pairs_per_relation, draws), relation)
+                fake = self.generator(self.tables.text[relation], hparams.pairs_per_relation, draws)
+            labels = relation.repeat_interleave(hparams.pairs_per_relation)
+            loss = critic_loss(self.critic, real.flatten(0, 1), fake.flatten(0, 1), labels, generator=draws)
+            self._step(2, loss)
+        self.log("train/loss_critic", loss.detach(), batch_size=1)
+        relation = self.pairs.draw_relations(hparams.relations_per_batch, draws)
+        fake = self.generator(self.tables.text[relation], hparams.pairs_per_relation, draws)
+        loss = generator_loss(self.critic, fake, relation, self.pivots[relation])
+        self._step(3, loss)
+        self.generator_steps += 1
+        self.log("train/loss_generator", loss.detach(), prog_bar=True, batch_size=1)
+
+    def _step(self, number: int, loss: Tensor) -> None:
+        optimizer = self.optimizers()[number]  # type: ignore[index]
+        self.toggle_optimizer(optimizer)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        self.clip_gradients(optimizer, self.hparams.clip, "norm")
+        optimizer.step()
+        self.untoggle_optimizer(optimizer)
+
+    # Vectors of the whole graph, made when they are asked for, and made again when their parts have learned
+
+    def _forget(self) -> None:
+        self._tables = self._pivots = self._shares = None
+
+    @property
+    def tables(self) -> GraphTables:
+        """Vectors of all entities and relations."""
+        if self._tables is None:
+            data = self.trainer.datamodule
+            self._tables = encode_graph(
+                self.learner,
+                self.consolidator,
+                data.readings,
+                data.training_neighborhood,
+                data.training.neighbors,
+                self.device,
+            )
+        return self._tables
+
+    @property
+    def pivots(self) -> Tensor:
+        """The mean of E over pairs of each seen relation ``(num_relations, channels)``; zero of others."""
+        if self._pivots is None:
+            draws = torch.Generator(self.device).manual_seed(0)
+            self._pivots = torch.zeros(self.sizes[1], self.extractor.channels, device=self.device)
+            with torch.no_grad():
+                for relation in self.pairs.relations.split(16):
+                    pair = self.pairs.draw(relation, 256, draws)
+                    self._pivots[relation] = self.pair_vectors(pair, relation).float().mean(1)
+        return self._pivots
+
+    @property
+    def shares(self) -> list[Tensor]:
+        """What each entity brings to E as a head, and as a tail ``2 x (num_entities, channels)``."""
+        if self._shares is None:
+            with torch.no_grad():
+                everyone = torch.arange(self.sizes[0], device=self.device)
+                parts = [
+                    [self._share(side, entity) for entity in everyone.split(4096)] for side in (0, 1)
+                ]
+                self._shares = [torch.cat(part) for part in parts]
+        return self._shares
+
+    def _share(self, side: int, entity: Tensor) -> Tensor:
+        vectors = self.tables.entity
+        return self.extractor.share(side, vectors[entity], self.neighbor_table.mean(vectors, entity))
+
+    def pair_vectors(self, pair: Tensor, relation: Tensor) -> Tensor:
+        """Returns E of pairs of seen relations; see :func:`pair_vectors`."""
+        return pair_vectors(
+            self.extractor, self.tables.entity, self.neighbor_table, pair, relation, self.hparams.hide_relation
+        )
+
+    # Ranking
+
+    def scores(self, episode: Episode, stage: str) -> Tensor:
+        """Scores candidates by generated vectors, or by the triple score where nothing is generated."""
+        candidate = episode.candidate.clamp(min=0)
+        given = episode.anchor.unsqueeze(1).expand_as(candidate)
+        head, tail = (candidate, given) if episode.reverse else (given, candidate)
+        found = self._generated_score if self.generator_steps else self._triple_score
+        return found(episode.relation, head, tail).masked_fill(episode.candidate < 0, -torch.inf)
+
+    def _triple_score(self, relation: int, head: Tensor, tail: Tensor) -> Tensor:
+        tables = self.tables
+        return self.score(tables.entity[head], tables.relation[relation], tables.entity[tail])
+
+    def _generated_score(self, relation: int, head: Tensor, tail: Tensor) -> Tensor:
+        draws = torch.Generator(self.device).manual_seed(relation)
+        vectors = self.generator(self.tables.text[relation].unsqueeze(0), self.hparams.generated, draws)[0]
+        middle = F.normalize(vectors.float(), dim=1).mean(0)  # the mean cosine is the cosine's numerator with the mean
+        heads, tails = self.shares
+        rows = []
+        for h, t in zip(head.split(8), tail.split(8), strict=True):
+            rows.append(F.normalize(self.extractor(heads[h], tails[t]).float(), dim=-1) @ middle)
+        return torch.cat(rows)
+
+    def validation_score(self, mrr: Tensor) -> Tensor:
+        """Returns the mean reciprocal rank; 0 as long as a generator is still to come."""
+        waits = self.trainer.datamodule.training.generates and not self.generator_steps
+        return torch.zeros_like(mrr) if waits else mrr
+
+    # Checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Stores what the parameters' shapes depend on, and how far the generator has come."""
+        specs = {name: list(spec) for name, spec in (self.specs or {}).items()}
+        checkpoint["graph"] = {"specs": specs, "sizes": list(self.sizes), "generator_steps": self.generator_steps}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Creates the parameters for the checkpoint's graph."""
+        graph = checkpoint["graph"]
+        specs = {name: ReadingSpec(*spec) for name, spec in graph["specs"].items()}
+        self._take_graph(specs, tuple(graph["sizes"]))
+        self.generator_steps = graph["generator_steps"]
+        self._forget()
+        self.configure_model()
+
+    def _take_graph(self, specs: dict[str, ReadingSpec], sizes: tuple[int, int]) -> None:
+        """Keeps what the parameters' shapes depend on, and refuses another graph than it has."""
+        if self.specs is not None and (self.specs, self.sizes) != (specs, sizes):
+            raise ValueError(
+                f"checkpoint and data do not belong together: {self.sizes[0]} entities, {self.sizes[1]} relations and "
+                f"{self.specs}, against {sizes[0]}, {sizes[1]} and {specs}"
+            )
+        self.specs, self.sizes = specs, sizes

@@ -1,0 +1,90 @@
+"""What all modules share that rank the tails, or heads, of relations without triples."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from relbench_pretrain.knowledge_graph.episodes import Episode
+from relbench_pretrain.knowledge_graph.ranking import RankingMetrics, realistic_ranks
+
+
+class ZeroShotRanking(LightningModule):
+    """Base: validation on relations held out, test on unseen ones, prediction for new ones.
+
+    A subclass calls :meth:`make_metrics` in ``setup`` and scores candidates in :meth:`scores`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.metrics: nn.ModuleDict = nn.ModuleDict()
+
+    @abstractmethod
+    def scores(self, episode: Episode, stage: str) -> Tensor:
+        """Scores the candidates of an episode.
+
+        Args:
+            episode: The episode.
+            stage: ``"val"``, ``"test"`` or ``"predict"``, which says what may be known.
+
+        Returns:
+            Higher is better, −inf for no candidate ``(num_queries, num_candidates)``.
+        """
+
+    def make_metrics(self, directions: tuple[str, ...], protocol: str) -> None:
+        """Creates the metrics of validation and test, named by what is asked for and ranked among."""
+        self.metrics = nn.ModuleDict(
+            {
+                f"{stage}_{direction}": RankingMetrics(protocol=f"{direction}/{protocol}")
+                for stage in ("val", "test")
+                for direction in directions
+            }
+        )
+
+    def validation_step(self, batch: Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Ranks the right answers of relations held out."""
+        self._rank(batch, "val")
+
+    def test_step(self, batch: Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Ranks the right answers of unseen relations."""
+        self._rank(batch, "test")
+
+    def predict_step(self, batch: Episode, batch_idx: int) -> dict[str, Any]:
+        """Returns the relation, the entities given, and the best others of each with their scores."""
+        scores = self.scores(batch, "predict").float()
+        scores.scatter_(1, batch.anchor.unsqueeze(1), -torch.inf)  # of itself nobody asks
+        best = scores.topk(min(self.trainer.datamodule.hparams.predict_top, scores.size(1) - 1))
+        return {"relation": batch.relation, "anchor": batch.anchor, "entity": best.indices, "score": best.values}
+
+    def _rank(self, episode: Episode, stage: str) -> None:
+        scores = self.scores(episode, stage).float()
+        ranks = realistic_ranks(scores, episode.answer, episode.known, episode.candidate >= 0)
+        metric: RankingMetrics = self.metrics[f"{stage}_{'head' if episode.reverse else 'tail'}"]  # type: ignore[assignment]
+        metric.update(ranks)
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the metrics, and as ``val/score`` the mean reciprocal rank."""
+        values = self._log_metrics("val")
+        mrr = torch.stack([value for name, value in values.items() if name.endswith("/mrr")]).mean()
+        self.log("val/score", self.validation_score(mrr), sync_dist=True, prog_bar=True)
+
+    def validation_score(self, mrr: Tensor) -> Tensor:
+        """Returns what the best epoch is chosen by."""
+        return mrr
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the metrics."""
+        self._log_metrics("test")
+
+    def _log_metrics(self, stage: str) -> dict[str, Tensor]:
+        values: dict[str, Tensor] = {}
+        for name, metric in self.metrics.items():
+            if name.startswith(f"{stage}_"):
+                values |= {f"{stage}/{key}": value for key, value in metric.compute().items()}
+                metric.reset()
+        self.log_dict(values, sync_dist=True)
+        return values

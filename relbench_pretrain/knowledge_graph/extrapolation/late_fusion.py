@@ -1,0 +1,93 @@
+"""Pictures and texts encoded apart, and brought together at the end: what a shared encoder is compared with."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner, LearnerLosses
+from relbench_pretrain.knowledge_graph.extrapolation.m3ae import M3AE, symmetric_infonce
+from relbench_pretrain.knowledge_graph.extrapolation.modalities import Readings, ReadingSpec
+
+
+class Fuse(nn.Module):
+    """Base of how the vectors of two modalities become one."""
+
+    @abstractmethod
+    def build(self, width: int) -> None:
+        """Creates the parameters for vectors of a width."""
+
+    @abstractmethod
+    def forward(self, image: Tensor, text: Tensor) -> Tensor:
+        """Fuses vectors ``(num_entities, width)`` to ``(num_entities, width)``."""
+
+
+class Concatenation(Fuse):
+    """A linear layer over both vectors."""
+
+    def build(self, width: int) -> None:
+        self.layer = nn.Linear(2 * width, width)
+
+    def forward(self, image: Tensor, text: Tensor) -> Tensor:
+        return self.layer(torch.cat([image, text], dim=1))
+
+
+class Gate(Fuse):
+    """A share of each, entry by entry, that both decide on."""
+
+    def build(self, width: int) -> None:
+        self.layer = nn.Linear(2 * width, width)
+
+    def forward(self, image: Tensor, text: Tensor) -> Tensor:
+        share = self.layer(torch.cat([image, text], dim=1)).sigmoid()
+        return share * image + (1 - share) * text
+
+
+class LateFusion(Learner):
+    """One masked autoencoder for pictures and one for texts, whose vectors are fused.
+
+    Args:
+        image: Encodes pictures.
+        text: Encodes texts, of relations too; it must be as wide as the other.
+        fuse: Brings both together.
+
+    Raises:
+        ValueError: If the widths differ.
+    """
+
+    def __init__(self, image: M3AE, text: M3AE, fuse: Fuse) -> None:
+        super().__init__()
+        if image.encoder_width != text.encoder_width:
+            raise ValueError(f"image is {image.encoder_width} wide and text {text.encoder_width}: make them equal")
+        self.image, self.text, self.fuse = image, text, fuse
+        self.entity_width = self.relation_width = text.encoder_width
+        self.built = False
+
+    def build(self, specs: dict[str, ReadingSpec], num_entities: int) -> None:
+        if self.built:
+            return
+        if set(specs) != {"image", "text"}:
+            raise ValueError(f"LateFusion wants images and texts of entities, the data has {sorted(specs)}: use M3AE")
+        self.image.build({"image": specs["image"]}, num_entities)
+        self.text.build({"text": specs["text"]}, num_entities)
+        self.fuse.build(self.entity_width)
+        self.built = True
+
+    def encode_entities(self, number: Tensor, readings: Readings) -> Tensor:
+        return self.fuse(*self._both(readings))
+
+    def encode_relations(self, readings: Readings) -> Tensor:
+        return self.text.encode(readings)
+
+    def losses(self, readings: Readings, generator: torch.Generator | None = None) -> LearnerLosses:
+        result = {}
+        for name, learner in (("image", self.image), ("text", self.text)):
+            result |= learner.losses({name: readings[name]}, generator)
+        present = readings["image"].present & readings["text"].present
+        result["contrast"] = symmetric_infonce(*self._both(readings), present, self.text.temperature)
+        return result
+
+    def _both(self, readings: Readings) -> tuple[Tensor, Tensor]:
+        return self.image.encode({"image": readings["image"]}), self.text.encode({"text": readings["text"]})

@@ -1,0 +1,156 @@
+"""Readings of all entities and relations of a graph: their pictures and texts as tensors."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.lib.format import open_memmap
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from relbench_pretrain.knowledge_graph.extrapolation.modalities import Reading, Readings, ReadingSpec
+from relbench_pretrain.knowledge_graph.extrapolation.tokenizers import TextTokenizer
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError
+from relbench_pretrain.relational.cache import cache_folder
+
+
+class GraphReadings:
+    """What pictures and texts say of a graph's entities, and texts of its relations.
+
+    Args:
+        image: Values of the pictures and which entities have one, or None.
+        text: Values of the entities' texts and which have one, or None.
+        relation: Values of the texts of relations ``(num_relations, ...)``.
+        specs: What the readings look like.
+    """
+
+    def __init__(
+        self, image: Reading | None, text: Reading | None, relation: Tensor, specs: dict[str, ReadingSpec]
+    ) -> None:
+        self.entity = {name: part for name, part in (("image", image), ("text", text)) if part is not None}
+        self.relation, self.specs = relation, specs
+
+    @classmethod
+    def of(
+        cls,
+        graph: KnowledgeGraph,
+        entity_text: Tensor,
+        relation_text: Tensor,
+        new_relations: Sequence[str] = (),
+        tokenizer: TextTokenizer | None = None,
+        picture_size: int = 0,
+        use_images: bool = True,
+        use_texts: bool = True,
+        cache_dir: str | None = None,
+    ) -> GraphReadings:
+        """Reads pictures and texts.
+
+        Args:
+            graph: The graph.
+            entity_text: Vectors of the entities' texts ``(num_entities, text_width)``.
+            relation_text: Those of relations, and of new ones behind them ``(num_relations, text_width)``.
+            new_relations: Texts of the new ones.
+            tokenizer: Makes words of texts; without one, texts are their vectors.
+            picture_size: Width and height that pictures are brought to; 0 takes the vectors of pictures.
+            use_images: Whether entities have pictures.
+            use_texts: Whether entities have texts.
+            cache_dir: Where pictures of one size are kept.
+
+        Raises:
+            KnowledgeGraphError: If a picture cannot be read.
+        """
+        specs: dict[str, ReadingSpec] = {}
+        image = _image_reading(graph, picture_size, cache_dir, specs) if use_images else None
+        texts = graph.entity_texts()
+        if tokenizer is None:
+            entity, relation = entity_text, relation_text
+            specs["text"] = ReadingSpec("vector", relation_text.size(1))
+        else:
+            known = [*texts, *graph.relation_texts]
+            numbers, vocabulary = tokenizer([*known, *new_relations], known)
+            entity, relation = numbers[: len(texts)], numbers[len(texts) :]
+            specs["text"] = ReadingSpec("words", numbers.size(1), vocabulary)
+        present = torch.tensor([bool(text) for text in texts])
+        return cls(image, Reading(entity, present) if use_texts else None, relation, specs)
+
+    def of_entities(self, number: Tensor | np.ndarray) -> Readings:
+        """Returns the readings of entities by their numbers ``(num_chosen,)``."""
+        index = torch.as_tensor(number)
+        parts = {name: (_rows(part.values, index), part.present[index]) for name, part in self.entity.items()}
+        return {name: Reading(self._trimmed(name, values), present) for name, (values, present) in parts.items()}
+
+    def of_relations(self, number: Tensor | np.ndarray) -> Readings:
+        """Returns the readings of relations by their numbers ``(num_chosen,)``."""
+        index = torch.as_tensor(number)
+        return {"text": Reading(self._trimmed("text", self.relation[index]), torch.ones(len(index), dtype=torch.bool))}
+
+    def _trimmed(self, name: str, values: Tensor) -> Tensor:
+        """Cuts words off that none of the texts has."""
+        if self.specs[name].kind != "words":
+            return values
+        return values[:, : max(1, int((values > 0).sum(1).max()) if len(values) else 1)]
+
+
+def _rows(values: Tensor | np.ndarray, index: Tensor) -> Tensor:
+    # Pictures lie on disk: only those asked for are read.
+    return torch.from_numpy(values[index.numpy()]) if isinstance(values, np.ndarray) else values[index]
+
+
+def _image_reading(
+    graph: KnowledgeGraph, size: int, cache_dir: str | None, specs: dict[str, ReadingSpec]
+) -> Reading | None:
+    if size and any(graph.images):
+        specs["image"] = ReadingSpec("picture", size)
+        present = torch.tensor([path is not None for path in graph.images])
+        return Reading(read_pictures(graph.images, size, cache_dir), present)  # type: ignore[arg-type]
+    if graph.image_vectors is None:
+        return None
+    vectors = torch.from_numpy(graph.image_vectors)
+    specs["image"] = ReadingSpec("vector", vectors.size(1))
+    present = ~vectors.isnan().any(1)
+    return Reading(torch.nn.functional.normalize(vectors.nan_to_num()), present)
+
+
+def read_pictures(paths: Sequence[Path | None], size: int, cache_dir: str | None = None) -> np.ndarray:
+    """Reads pictures once, brings them to one size, and keeps them on disk as one memory-mapped array.
+
+    Args:
+        paths: The pictures; None for none.
+        size: Width and height.
+        cache_dir: Where the array is kept; ``pictures`` in the package's cache folder by default.
+
+    Returns:
+        uint8, zero where there is none ``(num_paths, 3, size, size)``.
+
+    Raises:
+        KnowledgeGraphError: If a picture cannot be read.
+    """
+    told = [f"{path}:{path.stat().st_mtime_ns}" if path else "" for path in paths]
+    digest = hashlib.sha256("\0".join([str(size), *told]).encode()).hexdigest()[:24]
+    target = (Path(cache_dir) if cache_dir else cache_folder() / "pictures") / f"{digest}.npy"
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_suffix(f".{os.getpid()}.new")
+        try:
+            array = open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size))
+            for row, path in zip(array, paths, strict=True):
+                if path is not None:
+                    row[:] = _picture(path, size)
+            array.flush()
+            temporary.rename(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+    return np.load(target, mmap_mode="r")
+
+
+def _picture(path: Path, size: int) -> np.ndarray:
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB").resize((size, size))).transpose(2, 0, 1)
+    except (UnidentifiedImageError, OSError) as error:
+        raise KnowledgeGraphError(f"the picture {path} cannot be read ({error}): mend or remove it") from None

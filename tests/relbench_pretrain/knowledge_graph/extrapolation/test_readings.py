@@ -1,0 +1,80 @@
+"""Pictures and texts of a graph as tensors."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from relbench_pretrain.knowledge_graph.demo import write_demo_graph
+from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings, read_pictures
+from relbench_pretrain.knowledge_graph.extrapolation.tokenizers import GraphWords, PretrainedTokenizer
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError
+from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
+
+
+@pytest.fixture(scope="module")
+def graph(tmp_path_factory):
+    return read_knowledge_graph(write_demo_graph(tmp_path_factory.mktemp("demo") / "kg", 60, 0, 4, 2, 2))
+
+
+def readings(graph, cache, **options):
+    entity, relation = torch.randn(graph.num_entities, 8), torch.randn(graph.num_relations + 1, 8)
+    return GraphReadings.of(graph, entity, relation, ["a new one"], cache_dir=str(cache), **options)
+
+
+def test_pictures_and_words_of_entities_chosen(graph, tmp_path):
+    found = readings(graph, tmp_path, tokenizer=GraphWords(20), picture_size=16)
+    chosen = torch.tensor([3, 0, 59])
+    said = found.of_entities(chosen)
+    assert said["image"].present.tolist() == [graph.images[i] is not None for i in chosen]
+    for row, i in zip(said["image"].values, chosen.tolist(), strict=True):
+        if graph.images[i] is not None:
+            with Image.open(graph.images[i]) as picture:
+                expected = np.asarray(picture.convert("RGB").resize((16, 16))).transpose(2, 0, 1)
+            assert (row.numpy() == expected).all()
+    assert said["text"].values.size(1) == max(int((row > 0).sum()) for row in said["text"].values) < 20
+    assert found.specs["text"].vocabulary > int(said["text"].values.max())
+    relation = found.of_relations(torch.arange(graph.num_relations + 1))["text"].values
+    assert len(relation) == graph.num_relations + 1 and (relation[0] > 0).any()
+
+
+def test_the_same_word_has_the_same_number_and_new_relations_make_no_words(graph, tmp_path):
+    tokenizer = GraphWords(20)
+    known = ["blue and red", "red and blue", "of of"]
+    numbers, vocabulary = tokenizer(["red blue zebra", "", *known], known)
+    assert numbers.shape == (5, 20) and (numbers[1] == 0).all()
+    assert numbers[0, 0] == numbers[3, 0] and numbers[0, 1] == numbers[2, 0]
+    assert vocabulary == 6 and numbers[0, 2] == 1  # unknown, red, blue, and, of; and 0 for none
+
+
+def test_a_pretrained_tokenizer_comes_from_a_folder(tmp_path):
+    GraphWords(8).prepare(["one two", "two one"]).save(str(tmp_path / "tokenizer.json"))
+    numbers, vocabulary = PretrainedTokenizer(str(tmp_path), 8)(["two two three"], [])
+    assert numbers[0, 0] == numbers[0, 1] != numbers[0, 2] and vocabulary == 4
+    with pytest.raises(KnowledgeGraphError, match="tokenizer.json"):
+        PretrainedTokenizer(str(tmp_path / "nothing"))(["x"], [])
+
+
+def test_without_a_tokenizer_texts_are_vectors_and_modalities_can_be_left_out(graph, tmp_path):
+    found = readings(graph, tmp_path, use_images=False)
+    assert set(found.entity) == {"text"} and found.specs["text"].kind == "vector"
+    assert set(readings(graph, tmp_path, use_texts=False, picture_size=16).entity) == {"image"}
+    assert "image" not in readings(graph, tmp_path, picture_size=0).entity  # the demo has no vectors of pictures
+
+
+def test_pictures_are_read_once_and_a_bad_one_is_named(tmp_path):
+    path = tmp_path / "a.png"
+    Image.fromarray(np.full((4, 4, 3), 9, np.uint8)).save(path)
+    first = read_pictures([None, path], 4, str(tmp_path / "cache"))
+    (kept,) = (tmp_path / "cache").iterdir()
+    before = kept.stat().st_mtime_ns
+    assert (read_pictures([None, path], 4, str(tmp_path / "cache")) == first).all()
+    assert kept.stat().st_mtime_ns == before and first[1].min() == 9 and first[0].max() == 0
+    path.write_text(json.dumps("no picture"))
+    with pytest.raises(KnowledgeGraphError, match=r"a\.png cannot be read"):
+        read_pictures([path], 4, str(tmp_path / "cache"))
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # nothing half written
