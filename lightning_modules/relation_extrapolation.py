@@ -29,9 +29,9 @@ from relbench_pretrain.knowledge_graph.extrapolation.generator import (
     pair_loss,
 )
 from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner
-from relbench_pretrain.knowledge_graph.extrapolation.modalities import Reading, ReadingSpec
+from relbench_pretrain.knowledge_graph.extrapolation.modalities import ReadingSpec
 from relbench_pretrain.knowledge_graph.extrapolation.pairs import NeighborTable, RelationPairs, pair_vectors
-from relbench_pretrain.knowledge_graph.extrapolation.tables import GraphTables, encode_graph
+from relbench_pretrain.knowledge_graph.extrapolation.tables import GraphTables, encode_entities, encode_graph
 from relbench_pretrain.knowledge_graph.extrapolation.weights import load_learner
 
 WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
@@ -40,6 +40,9 @@ WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
 
 class RelationExtrapolation(ZeroShotRanking):
     """MRE (Cai et al. 2024): relations that are known by their text alone get vectors from a generator.
+
+    Of neighbours the consolidator sees what the learner last made of them (Fey et al. 2021, GNNAutoScale), so that a
+    step encodes the entities of its triples and no others.
 
     ``data.training`` says in which order the parts are trained, and what of a graph they read. A relation's tails are
     ranked by the mean cosine between E(h, t) and its generated vectors; before the generator has been trained, and
@@ -69,6 +72,8 @@ class RelationExtrapolation(ZeroShotRanking):
         learner_weights: Weights for the learner to begin with: a checkpoint of this module, a safetensors file or a
             folder with one, or a model on the Hub.
     """
+
+    history: Tensor
 
     def __init__(
         self,
@@ -112,6 +117,7 @@ class RelationExtrapolation(ZeroShotRanking):
         self.specs: dict[str, ReadingSpec] | None = None
         self.sizes = (0, 0)
         self.generator_steps = 0
+        self._history_begun = False
         self._tables: GraphTables | None = None
         self._pivots: Tensor | None = None
         self._shares: list[Tensor] | None = None
@@ -147,8 +153,17 @@ class RelationExtrapolation(ZeroShotRanking):
         self.consolidator.build(self.learner.entity_width, self.learner.relation_width, self.sizes[1])
         self.generator.build(self.learner.relation_width)
         self.critic.build(self.sizes[1])
+        if first:
+            self.register_buffer("history", torch.zeros(self.sizes[0], self.learner.entity_width))
         if first and self.hparams.learner_weights and self._trainer is not None:
             load_learner(self.learner, self.hparams.learner_weights)
+
+    def on_train_start(self) -> None:
+        """Encodes all entities, from which the first batches take their neighbours."""
+        if not self._history_begun:
+            readings = self.trainer.datamodule.readings
+            self.history.copy_(encode_entities(self.learner, readings, self.sizes[0], self.device))
+            self._history_begun = True
 
     def configure_optimizers(self) -> list[Optimizer]:
         """Makes the optimisers of fusion, extractor, critic and generator."""
@@ -184,16 +199,18 @@ class RelationExtrapolation(ZeroShotRanking):
             draws: Draws masks and wrong triples.
         """
         around = batch.around
-        vectors = self.learner.encode_entities(around.number, around.readings)
-        entity = self.consolidator(vectors, around.edge_index, around.edge_type, around.num_targets)
+        target, neighbor = around.number[: around.num_targets], around.number[around.num_targets :]
+        vectors = self.learner.encode_entities(target, around.readings)
+        nodes = torch.cat([vectors, self.history[neighbor].to(vectors.dtype)])
+        self.history[target] = vectors.detach().to(self.history.dtype)
+        entity = self.consolidator(nodes, around.edge_index, around.edge_type, around.num_targets)
         relation = self.consolidator.relations(self.learner.encode_relations(batch.relation_readings))
-        targets = {name: Reading(*(t[: around.num_targets] for t in part)) for name, part in around.readings.items()}
-        losses = self.learner.losses(targets, draws)
+        losses = self.learner.losses(around.readings, draws)
         losses["structure"] = structure_loss(
             self.score,
             self.known,
             entity,
-            around.number[: around.num_targets],
+            target,
             batch.triple,
             relation[batch.relation_row],
             batch.relation[batch.relation_row],
@@ -339,7 +356,7 @@ class RelationExtrapolation(ZeroShotRanking):
         graph = checkpoint["graph"]
         specs = {name: ReadingSpec(*spec) for name, spec in graph["specs"].items()}
         self._take_graph(specs, tuple(graph["sizes"]))
-        self.generator_steps = graph["generator_steps"]
+        self.generator_steps, self._history_begun = graph["generator_steps"], True
         self._forget()
         self.configure_model()
 

@@ -23,7 +23,7 @@ class Surroundings:
         num_targets: How many are targets.
         edge_index: Neighbour and target of each edge, as rows of ``number`` ``(2, num_edges)``.
         edge_type: The directed relation from neighbour to target ``(num_edges,)``.
-        readings: What is said of all of them.
+        readings: What is said of the targets.
     """
 
     number: Tensor
@@ -104,24 +104,41 @@ def sample_neighbors(
     return row, begin[row] + place
 
 
+def edges_to(
+    neighborhood: Neighborhood, row: np.ndarray, edge: np.ndarray, source: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Returns drawn edges as they lead from neighbour to entity.
+
+    Args:
+        neighborhood: The graph.
+        row: The entity of each edge ``(num_edges,)``.
+        edge: The edges ``(num_edges,)``.
+        source: Their neighbours, in whatever numbering ``(num_edges,)``.
+
+    Returns:
+        Source and entity ``(2, num_edges)``, and the directed relation ``(num_edges,)``.
+    """
+    kind = (neighborhood.relation[edge] + neighborhood.num_relations) % (2 * neighborhood.num_relations)
+    return torch.from_numpy(np.stack([source, row])), torch.from_numpy(kind)
+
+
 def surroundings(
     neighborhood: Neighborhood, readings: GraphReadings, target: np.ndarray, number: int, rng: np.random.Generator
 ) -> Surroundings:
-    """Collects entities, each given once, with drawn neighbours and their readings."""
+    """Collects entities, each given once, with their readings and drawn neighbours."""
     row, edge = sample_neighbors(neighborhood, target, number, rng)
     neighbor = neighborhood.neighbor[edge]
     place = np.full(len(neighborhood.indptr) - 1, -1, dtype=np.int64)
     place[target] = np.arange(len(target))
     new = np.unique(neighbor[place[neighbor] < 0])
     place[new] = len(target) + np.arange(len(new))
-    nodes = torch.from_numpy(np.concatenate([target, new]))
-    width = 2 * neighborhood.num_relations
+    edge_index, edge_type = edges_to(neighborhood, row, edge, place[neighbor])
     return Surroundings(
-        number=nodes,
+        number=torch.from_numpy(np.concatenate([target, new])),
         num_targets=len(target),
-        edge_index=torch.from_numpy(np.stack([place[neighbor], row])),
-        edge_type=torch.from_numpy((neighborhood.relation[edge] + neighborhood.num_relations) % width),
-        readings=readings.of_entities(nodes),
+        edge_index=edge_index,
+        edge_type=edge_type,
+        readings=readings.of_entities(target),
     )
 
 

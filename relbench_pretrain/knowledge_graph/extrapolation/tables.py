@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relbench_pretrain.knowledge_graph.extrapolation.batches import surroundings
+from relbench_pretrain.knowledge_graph.extrapolation.batches import edges_to, sample_neighbors
 from relbench_pretrain.knowledge_graph.extrapolation.consolidator import StructureConsolidator
 from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner
-from relbench_pretrain.knowledge_graph.extrapolation.modalities import Reading
+from relbench_pretrain.knowledge_graph.extrapolation.modalities import Reading, Readings
 from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
 
@@ -31,6 +31,27 @@ class GraphTables(NamedTuple):
 
 
 @torch.no_grad()
+def encode_entities(learner: Learner, readings: GraphReadings, number: int, device: torch.device) -> Tensor:
+    """Encodes all entities, the last few included.
+
+    Args:
+        learner: The learner.
+        readings: What is said of them.
+        number: How many there are.
+        device: Where to encode.
+
+    Returns:
+        Vectors on the device ``(number, entity_width)``.
+    """
+    was_training = learner.training
+    learner.eval()
+    chunks = torch.arange(number).split(512)
+    found = [learner.encode_entities(c.to(device), _moved(readings.of_entities(c), device)) for c in chunks]
+    learner.train(was_training)
+    return torch.cat(found)
+
+
+@torch.no_grad()
 def encode_graph(
     learner: Learner,
     consolidator: StructureConsolidator,
@@ -38,9 +59,8 @@ def encode_graph(
     neighborhood: Neighborhood,
     neighbors: int,
     device: torch.device,
-    size: int = 512,
 ) -> GraphTables:
-    """Encodes all entities and relations, the last few included.
+    """Encodes all entities with their neighbours, and all relations.
 
     Args:
         learner: The learner.
@@ -49,21 +69,24 @@ def encode_graph(
         neighborhood: The triples that may be seen.
         neighbors: The most neighbours of an entity; which ones is always drawn alike.
         device: Where to encode.
-        size: Entities at a time.
 
     Returns:
         The vectors, on the device.
     """
-    was_training = learner.training
-    learner.eval()
-    parts = []
-    for start in range(0, len(neighborhood.degree), size):
-        target = np.arange(start, min(start + size, len(neighborhood.degree)))
-        around = surroundings(neighborhood, readings, target, neighbors, np.random.default_rng(start))
-        said = {name: Reading(*(t.to(device) for t in part)) for name, part in around.readings.items()}
-        x = learner.encode_entities(around.number.to(device), said)
-        parts.append(consolidator(x, around.edge_index.to(device), around.edge_type.to(device), len(target)))
+    number = len(neighborhood.degree)
+    vectors = encode_entities(learner, readings, number, device)
+    everyone = np.arange(number)
+    row, edge = sample_neighbors(neighborhood, everyone, neighbors, np.random.default_rng(0))
+    edge_index, edge_type = (part.to(device) for part in edges_to(neighborhood, row, edge, neighborhood.neighbor[edge]))
+    modes = [part.training for part in (learner, consolidator)]
+    learner.eval(), consolidator.eval()
+    entity = consolidator(vectors, edge_index, edge_type, number)
     said = readings.of_relations(torch.arange(len(readings.relation)))
-    text = learner.encode_relations({name: Reading(*(t.to(device) for t in part)) for name, part in said.items()})
-    learner.train(was_training)
-    return GraphTables(torch.cat(parts), text, consolidator.relations(text))
+    text = learner.encode_relations(_moved(said, device))
+    tables = GraphTables(entity, text, consolidator.relations(text))
+    learner.train(modes[0]), consolidator.train(modes[1])
+    return tables
+
+
+def _moved(readings: Readings, device: torch.device) -> Readings:
+    return {name: Reading(*(part.to(device) for part in reading)) for name, reading in readings.items()}
