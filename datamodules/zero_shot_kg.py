@@ -20,6 +20,7 @@ from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_pa
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
+from relbench_pretrain.knowledge_graph.rewrites import Rewrite
 from relbench_pretrain.knowledge_graph.splits import hold_out_validation, zero_shot_split
 from relbench_pretrain.knowledge_graph.texts import text_vectors
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
@@ -35,6 +36,8 @@ class ZeroShotKGDataModule(LightningDataModule):
     Args:
         folder: The graph's folder, see :func:`read_knowledge_graph`, or ``demo`` for the built-in one.
         entity_texts: A table of entities' names and descriptions elsewhere.
+        relation_texts: A table of relations' descriptions elsewhere, or ``wn18rr``.
+        rewrite: What is done to the descriptions of unseen relations, to see how much hangs on them.
         unseen_relations: Makes a zero-shot split with so many unseen relations; 0 keeps that of the folder.
         validation_relations: How many seen relations are held out, where the folder holds none out.
         split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
@@ -63,6 +66,8 @@ class ZeroShotKGDataModule(LightningDataModule):
         self,
         folder: str = "demo",
         entity_texts: str | None = None,
+        relation_texts: str | None = None,
+        rewrite: Rewrite | None = None,
         unseen_relations: int = 0,
         validation_relations: int = 20,
         split_by: Literal["random", "frequency"] = "random",
@@ -87,7 +92,7 @@ class ZeroShotKGDataModule(LightningDataModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.embedder = text_embedder or HashTextEmbedder(256)
-        self.training = training
+        self.training, self.rewrite = training, rewrite
         self.graph: KnowledgeGraph | None = None
         self.readings: GraphReadings | None = None
 
@@ -108,13 +113,15 @@ class ZeroShotKGDataModule(LightningDataModule):
     def _read(self) -> tuple[KnowledgeGraph, Tensor, Tensor]:
         hparams = self.hparams
         folder = demo_graph_folder() if hparams.folder == "demo" else hparams.folder
-        graph = read_knowledge_graph(folder, hparams.entity_texts)
+        graph = read_knowledge_graph(folder, hparams.entity_texts, hparams.relation_texts)
         if hparams.unseen_relations:
             graph = zero_shot_split(
                 graph, hparams.unseen_relations, hparams.validation_relations, hparams.split_by, seed=hparams.split_seed
             )
         elif hparams.validation_relations and not len(graph.relations_of(Role.VALIDATION)):
             graph = hold_out_validation(graph, hparams.validation_relations, hparams.split_seed)
+        if self.rewrite is not None:
+            graph = graph.with_unseen_texts(self.rewrite)
         return (
             graph,
             text_vectors(self.embedder, graph.entity_texts(), hparams.cache_dir),

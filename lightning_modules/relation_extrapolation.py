@@ -257,7 +257,7 @@ class RelationExtrapolation(ZeroShotRanking):
         self.toggle_optimizer(optimizer)
         optimizer.zero_grad()
         self.manual_backward(loss)
-        self.clip_gradients(optimizer, self.hparams.clip, "norm")
+        self.clip_gradients(optimizer.optimizer, self.hparams.clip, "norm")
         optimizer.step()
         self.untoggle_optimizer(optimizer)
 
@@ -299,9 +299,7 @@ class RelationExtrapolation(ZeroShotRanking):
         if self._shares is None:
             with torch.no_grad():
                 everyone = torch.arange(self.sizes[0], device=self.device)
-                parts = [
-                    [self._share(side, entity) for entity in everyone.split(4096)] for side in (0, 1)
-                ]
+                parts = [[self._share(side, entity) for entity in everyone.split(4096)] for side in (0, 1)]
                 self._shares = [torch.cat(part) for part in parts]
         return self._shares
 

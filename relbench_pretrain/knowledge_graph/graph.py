@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
@@ -84,6 +84,11 @@ class KnowledgeGraph:
     def entity_texts(self) -> list[str]:
         """Returns name and description of each entity as one text."""
         return [f"{n}. {d}" if d else n for n, d in zip(self.names, self.descriptions, strict=True)]
+
+    def with_unseen_texts(self, rewrite: Callable[[str, str], str]) -> KnowledgeGraph:
+        """Rewrites the texts of unseen relations by identifier and text."""
+        rows = zip(self.role, self.relations, self.relation_texts, strict=True)
+        return replace(self, relation_texts=[rewrite(r, t) if role == Role.UNSEEN else t for role, r, t in rows])
 
     def restricted_to(self, entities: np.ndarray) -> KnowledgeGraph:
         """Leaves out entities, and all triples and candidates with one of them.

@@ -16,7 +16,9 @@ NAME_COLUMNS = ("name", "label", "wikidata_label", "lemma")
 TEXT_COLUMNS = ("description", "description_sentence", "definition", "wikidata_description")
 
 
-def read_knowledge_graph(folder: str | Path, entity_texts: str | Path | None = None) -> KnowledgeGraph:
+def read_knowledge_graph(
+    folder: str | Path, entity_texts: str | Path | None = None, relation_texts: str | Path | None = None
+) -> KnowledgeGraph:
     """Reads a knowledge graph from a folder.
 
     The folder holds triples as ``train``, ``valid`` and ``test`` files, in itself or in ``triples/``: parquet with the
@@ -32,6 +34,8 @@ def read_knowledge_graph(folder: str | Path, entity_texts: str | Path | None = N
     Args:
         folder: The folder.
         entity_texts: A table of the entities' names and descriptions elsewhere.
+        relation_texts: A table of the relations' descriptions elsewhere, or ``wn18rr`` for the package's sentences on
+            the relations of WordNet.
 
     Returns:
         The graph, with all entities that are listed or named by a triple.
@@ -66,7 +70,7 @@ def read_knowledge_graph(folder: str | Path, entity_texts: str | Path | None = N
         role=_roles(folder, relations, described, table),
         names=names,
         descriptions=descriptions,
-        relation_texts=_relation_texts(folder, relations, described),
+        relation_texts=_relation_texts(folder, relations, described, relation_texts),
         candidates=_candidates(folder, number, entity_number),
         images=_images(folder, entities),
         image_vectors=_image_vectors(folder, entity_number),
@@ -184,7 +188,17 @@ def _readable(entity: str) -> str:
     return entity.strip("<>").rsplit("/resource/", 1)[-1].rsplit("/ontology/", 1)[-1].strip('"').replace("_", " ")
 
 
-def _relation_texts(folder: Path, relations: list[str], described: pd.DataFrame | None) -> list[str]:
+def _relation_texts(
+    folder: Path, relations: list[str], described: pd.DataFrame | None, elsewhere: str | Path | None
+) -> list[str]:
+    if elsewhere is not None:
+        path = Path(elsewhere)
+        shipped = Path(__file__).with_name(f"{path.name}_relations.tsv")
+        table = _table_at(shipped if shipped.is_file() and not path.exists() else path, ("relation", "description"))
+        given = dict(zip(table["relation"], table["description"].fillna("").astype(str), strict=True))
+        if missing := [relation for relation in relations if not given.get(relation)]:
+            raise KnowledgeGraphError(f"{elsewhere} has no description of {missing[:3]}")
+        return [given[relation] for relation in relations]
     texts: dict[str, str] = {}
     if described is not None and "description" in described:
         texts = dict(zip(described["relation"], described["description"].fillna("").astype(str), strict=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -31,7 +33,10 @@ class PairExtractor(nn.Module):
         self.neighbors = nn.ModuleList(nn.Linear(channels, half) for _ in range(2))
         self.join = nn.ModuleList(nn.Linear(2 * half, channels, bias=i == 0) for i in range(2))
         self.residual = nn.Sequential(
-            nn.Linear(channels, 2 * channels), nn.LeakyReLU(SLOPE), nn.Dropout(dropout), nn.Linear(2 * channels, channels)
+            nn.Linear(channels, 2 * channels),
+            nn.LeakyReLU(SLOPE),
+            nn.Dropout(dropout),
+            nn.Linear(2 * channels, channels),
         )
         self.norm = nn.LayerNorm(channels)
 
@@ -73,7 +78,7 @@ class RelationGenerator(nn.Module):
         """Creates the parameters; a second call changes nothing."""
         if self.layers is None:
             widths = [self.noise + text_width, self.hidden_channels, self.channels, self.channels]
-            linear = [SpectralLinear(a, b) for a, b in zip(widths, widths[1:], strict=False)]
+            linear = [SpectralLinear(a, b) for a, b in pairwise(widths)]
             self.layers = nn.Sequential(
                 linear[0], nn.LeakyReLU(SLOPE), linear[1], nn.LeakyReLU(SLOPE), linear[2], nn.LayerNorm(self.channels)
             )

@@ -82,7 +82,7 @@ class LateFusion(Learner):
         return self.text.encode(readings)
 
     def losses(self, readings: Readings, generator: torch.Generator | None = None) -> LearnerLosses:
-        result = {}
+        result: LearnerLosses = {}
         for name, learner in (("image", self.image), ("text", self.text)):
             result |= learner.losses({name: readings[name]}, generator)
         present = readings["image"].present & readings["text"].present

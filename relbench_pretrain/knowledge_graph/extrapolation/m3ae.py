@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,8 @@ from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner, Lea
 from relbench_pretrain.knowledge_graph.extrapolation.modalities import Modality, Readings, ReadingSpec, modality_of
 
 
-class _Visible(NamedTuple):
+@dataclass
+class _Visible:
     """What of a modality was left visible.
 
     Args:
@@ -159,7 +160,7 @@ class M3AE(Learner):
         full, padding = [self.to_decoder(cls)], [torch.zeros_like(cls[..., 0], dtype=torch.bool)]
         for name, part in visible.items():
             modality: Modality = self.modalities[name]  # type: ignore[assignment]
-            index, filled, masked = kept[name]
+            index, filled, masked = kept[name].index, kept[name].filled, kept[name].masked
             known = torch.where(filled.unsqueeze(2), self.to_decoder(part), self.mask.to(part.dtype))
             length = masked.size(1)
             whole = self.mask.to(known.dtype).repeat(len(part), length, 1)

@@ -82,5 +82,12 @@ class MultimodalTraining:
     ) -> PhasedBatches:
         """Returns the training batches; see :class:`PhasedBatches`."""
         return PhasedBatches(
-            triples, neighborhood, readings, self.epochs, batches_per_epoch, self.triples_per_batch, self.neighbors, seed
+            triples,
+            neighborhood,
+            readings,
+            self.epochs,
+            batches_per_epoch,
+            self.triples_per_batch,
+            self.neighbors,
+            seed,
         )

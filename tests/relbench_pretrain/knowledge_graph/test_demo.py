@@ -20,7 +20,7 @@ def test_a_seed_gives_the_same_files_and_another_one_others(tmp_path):
 
 def test_tails_have_the_colour_the_topic_and_the_region_that_the_sentence_names():
     graph = read_knowledge_graph(demo_graph_folder())
-    assert [len(graph.relations_of(role)) for role in Role] == [64, 10, 12]
+    assert [len(graph.relations_of(role)) for role in Role] == [164, 20, 20]
     region = {}
     for head, relation, tail in graph.triples.tolist():
         if graph.relations[relation].startswith("near"):

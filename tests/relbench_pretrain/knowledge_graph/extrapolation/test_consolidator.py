@@ -62,7 +62,11 @@ def test_scores_and_losses_in_closed_form():
 def test_structure_loss_leaves_out_what_is_known():
     triples = torch.tensor([[0, 0, 1], [0, 0, 2], [0, 0, 0], [1, 1, 2]])
     known = KnownTriples(triples, 4, 2)
-    assert known(torch.tensor([0, 1, 3]), torch.tensor([0, 1, 1]), torch.tensor([2, 2, 0])).tolist() == [True, True, False]
+    assert known(torch.tensor([0, 1, 3]), torch.tensor([0, 1, 1]), torch.tensor([2, 2, 0])).tolist() == [
+        True,
+        True,
+        False,
+    ]
     number = torch.tensor([3, 0, 1, 2])  # rows of the entities at hand are not their numbers
     entity, relation = torch.randn(4, 5), torch.randn(1, 5)
     triple, score = torch.tensor([[1], [2]]), TransE(1.0)

@@ -52,9 +52,9 @@ def test_generator_loss_is_the_sum_of_its_terms():
     relation = torch.tensor([1, 0])
     found = generator_loss(critic, fake, relation, pivot, 3.0)
     expected = -fake[..., 0].mean() + 3 * torch.stack([(fake[i].mean(0) - pivot[i]).norm() for i in (0, 1)]).mean()
-    expected = expected + torch.stack(
-        [F.cross_entropy(fake[i, j, :2], relation[i]) for i in (0, 1) for j in range(4)]
-    ).mean()
+    expected = (
+        expected + torch.stack([F.cross_entropy(fake[i, j, :2], relation[i]) for i in (0, 1) for j in range(4)]).mean()
+    )
     torch.testing.assert_close(found, expected)
 
 
@@ -72,7 +72,12 @@ def test_extractor_of_shares_is_one_of_pairs():
     extractor = PairExtractor(6).eval()
     head, near, tail, far = torch.randn(4, 3, 6)
     whole = extractor(extractor.share(0, head, near), extractor.share(1, tail, far))
-    parts = [extractor.neighbors[0](near), extractor.entity[0](head), extractor.neighbors[1](far), extractor.entity[1](tail)]
+    parts = [
+        extractor.neighbors[0](near),
+        extractor.entity[0](head),
+        extractor.neighbors[1](far),
+        extractor.entity[1](tail),
+    ]
     weight = torch.cat([extractor.join[0].weight, extractor.join[1].weight], dim=1)
     both = F.leaky_relu(torch.cat(parts, dim=1), 0.2) @ weight.T + extractor.join[0].bias
     torch.testing.assert_close(whole, extractor.norm(both + extractor.residual(both)))

@@ -78,9 +78,7 @@ def one_by_one(learner: M3AE, said: dict[str, Reading]):
             sums[name][1] += 1
         both = all(part.present[i] for part in said.values())
         if both:
-            means.append(
-                [encoded[0, [1 + k for k, (n, _) in enumerate(owner) if n == name]].mean(0) for name in said]
-            )
+            means.append([encoded[0, [1 + k for k, (n, _) in enumerate(owner) if n == name]].mean(0) for name in said])
     result = {name: total / number for name, (total, number) in sums.items()}
     image, text = (F.normalize(torch.stack(part), dim=1) for part in zip(*means, strict=True))
     score = image @ text.T / learner.temperature
@@ -121,7 +119,9 @@ def test_vectors_do_not_depend_on_the_batch_nor_on_what_fills_up_short_texts():
     together = learner.encode(said)
     for i in range(5):
         alone = {name: Reading(part.values[i : i + 1], part.present[i : i + 1]) for name, part in said.items()}
-        alone["text"] = Reading(alone["text"].values[:, : max(1, int((alone["text"].values > 0).sum()))], said["text"].present[i : i + 1])
+        alone["text"] = Reading(
+            alone["text"].values[:, : max(1, int((alone["text"].values > 0).sum()))], said["text"].present[i : i + 1]
+        )
         torch.testing.assert_close(learner.encode(alone)[0], together[i], atol=1e-5, rtol=1e-4)
 
 
@@ -159,7 +159,10 @@ def test_positions_are_sines_and_cosines_of_each_axis():
 def test_vectors_stand_in_for_pictures_and_texts():
     learner = M3AE(16, 1, 2, 8, 1, 2, vector_pieces=4)
     learner.build({"image": ReadingSpec("vector", 10), "text": ReadingSpec("vector", 6)}, 3)
-    said = {name: Reading(torch.randn(3, size), torch.ones(3, dtype=torch.bool)) for name, size in (("image", 10), ("text", 6))}
+    said = {
+        name: Reading(torch.randn(3, size), torch.ones(3, dtype=torch.bool))
+        for name, size in (("image", 10), ("text", 6))
+    }
     sum(learner.losses(said).values()).backward()
     assert learner.encode(said).shape == (3, 16)
     assert learner.modalities["image"].cut(said["image"].values).shape == (3, 4, 3)
