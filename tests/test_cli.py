@@ -89,7 +89,7 @@ def test_a_text_embedder_can_be_given_with_its_settings(experiment, capsys, run_
 
 
 def test_relations_given_as_texts_get_triples(run_in, capsys):
-    data = ["--data.predict_texts=[From music in the north to round red plain trade in the south.]",
+    data = ["--data.predict_texts=[From music in the north to wide red plain trade in the south.]",
             "--data.predict_heads=[e1, e2]", "--data.predict_top=3"]  # fmt: skip
     common = ["--config=zero_shot/demo", "--trainer.enable_progress_bar=false"]
     main(["fit", *common, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"])

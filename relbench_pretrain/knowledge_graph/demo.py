@@ -12,7 +12,7 @@ from PIL import Image
 
 from relbench_pretrain.relational.cache import cache_folder
 
-SHAPES, COLORS, PATTERNS = ("round", "square"), ("red", "blue"), ("plain", "striped")
+SHAPES, COLORS, PATTERNS = ("wide", "tall"), ("red", "blue"), ("plain", "striped")
 TOPICS = ("music", "trade", "farming", "sailing")
 REGIONS = ("north", "south", "east", "west")
 SIZE = 32
@@ -21,7 +21,7 @@ SIZE = 32
 
 def demo_graph_folder(num_entities: int = 640, num_seen: int = 160, seed: int = 0) -> Path:
     """Returns the folder of the demo graph in the package's cache, and writes it where it is not there yet."""
-    folder = cache_folder() / f"demo_kg-{num_entities}-{num_seen}-{seed}"
+    folder = cache_folder() / f"demo_kg-3-{num_entities}-{num_seen}-{seed}"  # 3: the way it is made
     if not (folder / "relations.tsv").is_file():
         temporary = folder.with_name(f"{folder.name}.new-{np.random.default_rng().integers(1 << 30)}")
         write_demo_graph(temporary, num_entities, seed, num_seen)
@@ -40,6 +40,7 @@ def write_demo_graph(
     num_validation: int = 20,
     num_unseen: int = 20,
     missing: float = 0.1,
+    known: float = 0.4,
 ) -> Path:
     """Writes the demo graph.
 
@@ -47,6 +48,8 @@ def write_demo_graph(
     description names; and a region, which only its neighbours tell. A relation leads from entities of one topic and
     region to entities of one look, topic and region, and its sentence says so. So the tails of an unseen
     relation are found by whoever has learned from the seen ones what the words mean in pictures, texts and triples.
+    Seen relations join a share of the entities, validation and unseen ones the others: what an entity looks like and
+    what it is known for cannot be told from the sentences of its other triples.
 
     Args:
         folder: The folder to write; it must not exist or be empty.
@@ -56,6 +59,7 @@ def write_demo_graph(
         num_validation: Relations held out for validation.
         num_unseen: Unseen relations.
         missing: Share of entities without a picture, and of others without a description.
+        known: Share of entities that seen relations join.
 
     Returns:
         The folder.
@@ -73,6 +77,7 @@ def write_demo_graph(
     pd.DataFrame({"entity": names, "name": names, "description": descriptions}).to_csv(
         folder / "entities.tsv", sep="\t", index=False
     )
+    is_known = rng.random(num_entities) < known
     relations, triples = _neighbors(region, rng)
     places = list(product(range(len(TOPICS)), range(len(REGIONS))))
     looks = list(product(range(2), repeat=3))
@@ -81,8 +86,9 @@ def write_demo_graph(
     for i in range(number):
         (head_topic, head_region), (tail_topic, tail_region) = (places[j] for j in rng.integers(0, len(places), 2))
         tail_look = looks[rng.integers(len(looks))]
-        heads = np.flatnonzero((topic == head_topic) & (region == head_region))
-        tails = np.flatnonzero((look == tail_look).all(1) & (topic == tail_topic) & (region == tail_region))
+        joined = is_known if split[i] == "seen" else ~is_known
+        heads = np.flatnonzero(joined & (topic == head_topic) & (region == head_region))
+        tails = np.flatnonzero(joined & (look == tail_look).all(1) & (topic == tail_topic) & (region == tail_region))
         shape, color, pattern = tail_look
         text = (
             f"From {TOPICS[head_topic]} in the {REGIONS[head_region]} to {SHAPES[shape]} {COLORS[color]} "
@@ -127,11 +133,11 @@ def draw(shape: int, color: int, pattern: int, rng: np.random.Generator) -> np.n
         Red, green and blue, uint8 ``(SIZE, SIZE, 3)``.
     """
     y, x = np.mgrid[:SIZE, :SIZE]
-    center, radius = rng.integers(12, 20, 2), rng.integers(7, 11)
-    dx, dy = np.abs(x - center[0]), np.abs(y - center[1])
-    inside = dx**2 + dy**2 <= radius**2 if SHAPES[shape] == "round" else np.maximum(dx, dy) <= radius * 0.85
+    center, length = rng.integers(12, 20, 2), rng.integers(9, 12)
+    reach = (length, length // 2) if SHAPES[shape] == "wide" else (length // 2, length)
+    inside = (np.abs(x - center[0]) <= reach[0]) & (np.abs(y - center[1]) <= reach[1])
     if PATTERNS[pattern] == "striped":
-        inside &= (x + y) // 3 % 2 == 0
+        inside &= (x + y) // 4 % 2 == 0
     picture = np.full((SIZE, SIZE, 3), rng.integers(150, 200), dtype=float)
     tone = rng.integers(160, 240)
     picture[inside] = (tone, 30, 30) if COLORS[color] == "red" else (30, 30, tone)
