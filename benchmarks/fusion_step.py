@@ -52,7 +52,7 @@ class Plain(RelationExtrapolation):
             ),
         }
         edges = torch.tensor([source, target])
-        entity = self.consolidator(self.learner.encode(said), edges, torch.tensor(kind), len(number))
+        entity = self.consolidator(self.learner.encode(said, len(nodes)), edges, torch.tensor(kind), len(number))
         relation = self.consolidator.relations(self.learner.encode_relations(batch.relation_readings))
         losses = self.masked_afterwards({n: Reading(*(t[: len(number)] for t in part)) for n, part in said.items()})
         triple = torch.arange(len(number)).view(-1, 2).T

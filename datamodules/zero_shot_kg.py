@@ -15,7 +15,7 @@ from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
 from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, test_episode
 from relbench_pretrain.knowledge_graph.extrapolation.plan import MultimodalTraining
 from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role, unique_triples
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_paths
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
@@ -55,6 +55,8 @@ class ZeroShotKGDataModule(LightningDataModule):
         predict_heads: Entities, by name or identifier, whose tails ``predict`` looks for (or heads, if ``direction``
             says so); by default ten that are often heads of the seen relations with the nearest texts.
         predict_top: How many tails ``predict`` names.
+        leak_unseen: Puts the triples of validation and unseen relations among the neighbours that
+            ``RelationExtrapolation`` sees of an entity, as published code does. For comparison only: the answers leak.
         training: How ``RelationExtrapolation`` is trained, in place of episodes.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
@@ -83,6 +85,7 @@ class ZeroShotKGDataModule(LightningDataModule):
         predict_texts: list[str] | None = None,
         predict_heads: list[str] | None = None,
         predict_top: int = 10,
+        leak_unseen: bool = False,
         training: MultimodalTraining | None = None,
         text_embedder: TextEmbedder | None = None,
         num_workers: int = 0,
@@ -155,6 +158,8 @@ class ZeroShotKGDataModule(LightningDataModule):
             self.readings = self.training.readings(
                 self.graph, self.entity_text, self.relation_text, new, self.hparams.cache_dir
             )
+        everything = unique_triples(self.graph.triples)
+        self.neighbor_graph = self._neighborhood(everything if self.hparams.leak_unseen else self.seen_triples)
         known = np.concatenate([self.seen_triples, self.graph.triples_of(Role.VALIDATION)])
         self.test_neighborhood = self._neighborhood(known)
 

@@ -135,7 +135,7 @@ class RelationExtrapolation(ZeroShotRanking):
         triples = data.seen_triples
         self.pairs = RelationPairs(triples, data.graph.num_relations)
         self.known = KnownTriples(torch.from_numpy(triples), *self.sizes)
-        self.neighbor_table = NeighborTable(data.training_neighborhood, self.hparams.neighbors)
+        self.neighbor_table = NeighborTable(data.neighbor_graph, self.hparams.neighbors)
         self._ddp_params_and_buffers_to_ignore = [
             f"{part}.{name}"
             for part in ("pairs", "known", "neighbor_table")

@@ -79,7 +79,7 @@ class LateFusion(Learner):
         return self.fuse(*self._both(readings))
 
     def encode_relations(self, readings: Readings) -> Tensor:
-        return self.text.encode(readings)
+        return self.text.encode_relations(readings)
 
     def losses(self, readings: Readings, generator: torch.Generator | None = None) -> LearnerLosses:
         result: LearnerLosses = {}
@@ -90,4 +90,6 @@ class LateFusion(Learner):
         return result
 
     def _both(self, readings: Readings) -> tuple[Tensor, Tensor]:
-        return self.image.encode({"image": readings["image"]}), self.text.encode({"text": readings["text"]})
+        number = len(readings["text"].values)
+        image, text = ({name: readings[name]} for name in ("image", "text"))
+        return self.image.encode(image, number), self.text.encode(text, number)

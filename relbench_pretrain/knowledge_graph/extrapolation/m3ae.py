@@ -91,13 +91,21 @@ class M3AE(Learner):
         return len(self.cls)
 
     def encode_entities(self, number: Tensor, readings: Readings) -> Tensor:
-        return self.encode(readings)
+        return self.encode(readings, len(number))
 
     def encode_relations(self, readings: Readings) -> Tensor:
-        return self.encode(readings)
+        return self.encode(readings, len(readings["text"].values))
 
-    def encode(self, readings: Readings) -> Tensor:
-        """Returns the [CLS] tokens of things of which all is visible ``(num_things, width)``."""
+    def encode(self, readings: Readings, number: int) -> Tensor:
+        """Returns the [CLS] tokens of things of which all is visible.
+
+        Args:
+            readings: The readings; where there are none, all things have the same vector.
+            number: How many things there are.
+
+        Returns:
+            ``(number, width)``.
+        """
         tokens, filled = [], []
         for name, (values, present) in readings.items():
             modality: Modality = self.modalities[name]  # type: ignore[assignment]
@@ -105,7 +113,7 @@ class M3AE(Learner):
             part = _with_missing(modality.tokens(pieces), modality.occupied(pieces, present), modality.missing, present)
             tokens.append(part[0])
             filled.append(part[1])
-        return self._encoded(tokens, filled)[:, 0]
+        return self._encoded(tokens, filled, number)[:, 0]
 
     def losses(self, readings: Readings, generator: torch.Generator | None = None) -> LearnerLosses:
         """Masks readings of entities and tells them again.
@@ -118,6 +126,8 @@ class M3AE(Learner):
             By modality the mean loss over what was masked, and as ``"contrast"`` that between mean visible patches
             and mean visible words of entities that have both (symmetric InfoNCE).
         """
+        if not readings:
+            return {}
         pieces, kept, tokens, filled = {}, {}, [], []
         for name, (values, present) in readings.items():
             modality: Modality = self.modalities[name]  # type: ignore[assignment]
@@ -127,7 +137,7 @@ class M3AE(Learner):
             part = _with_missing(visible, kept[name].filled, modality.missing, present)
             tokens.append(part[0])
             filled.append(part[1])
-        encoded = self._encoded(tokens, filled)
+        encoded = self._encoded(tokens, filled, len(tokens[0]))
         sizes = [1, *(part.size(1) for part in tokens)]
         cls, *parts = encoded.split(sizes, dim=1)
         result = self._reconstruction(cls, dict(zip(readings, parts, strict=True)), pieces, kept)
@@ -149,9 +159,9 @@ class M3AE(Learner):
         stays = torch.zeros_like(occupied).scatter(1, order[:, :slots], filled)
         return _Visible(order[:, :slots], filled, occupied & ~stays)
 
-    def _encoded(self, tokens: list[Tensor], filled: list[Tensor]) -> Tensor:
-        cls = self.cls.expand(len(tokens[0]), 1, -1)
-        padding = torch.cat([filled[0].new_zeros(len(cls), 1), *(~part for part in filled)], dim=1)
+    def _encoded(self, tokens: list[Tensor], filled: list[Tensor], number: int) -> Tensor:
+        cls = self.cls.expand(number, 1, -1)
+        padding = torch.cat([torch.zeros_like(cls[..., 0], dtype=torch.bool), *(~part for part in filled)], dim=1)
         return self.encoder(torch.cat([cls, *tokens], dim=1), src_key_padding_mask=padding)
 
     def _reconstruction(

@@ -116,26 +116,33 @@ def test_another_draw_masks_others_and_the_same_draw_the_same():
 
 def test_vectors_do_not_depend_on_the_batch_nor_on_what_fills_up_short_texts():
     learner, said = tiny().eval(), readings()
-    together = learner.encode(said)
+    together = learner.encode(said, len(said["image"].values))
     for i in range(5):
         alone = {name: Reading(part.values[i : i + 1], part.present[i : i + 1]) for name, part in said.items()}
         alone["text"] = Reading(
             alone["text"].values[:, : max(1, int((alone["text"].values > 0).sum()))], said["text"].present[i : i + 1]
         )
-        torch.testing.assert_close(learner.encode(alone)[0], together[i], atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(learner.encode(alone, 1)[0], together[i], atol=1e-5, rtol=1e-4)
 
 
 def test_a_missing_picture_is_told_by_a_learned_token_and_not_by_its_values():
     learner, said = tiny().eval(), readings()
-    before = learner.encode(said)
+    before = learner.encode(said, len(said["image"].values))
     changed = said["image"].values.clone()
     changed[1] = 77
-    torch.testing.assert_close(learner.encode(said | {"image": said["image"]._replace(values=changed)}), before)
+    torch.testing.assert_close(learner.encode(said | {"image": said["image"]._replace(values=changed)}, 5), before)
     with torch.no_grad():
         learner.modalities["image"].missing += torch.randn(16)
-    after = learner.encode(said)
+    after = learner.encode(said, len(said["image"].values))
     assert not torch.allclose(after[1], before[1])
     torch.testing.assert_close(after[0], before[0])
+
+
+def test_without_readings_all_things_are_alike():
+    learner = tiny().eval()
+    found = learner.encode_entities(torch.arange(3), {})
+    torch.testing.assert_close(found, found[:1].expand(3, -1))
+    assert learner.losses({}) == {}
 
 
 def test_infonce_among_valid_rows_alone():
@@ -164,7 +171,7 @@ def test_vectors_stand_in_for_pictures_and_texts():
         for name, size in (("image", 10), ("text", 6))
     }
     sum(learner.losses(said).values()).backward()
-    assert learner.encode(said).shape == (3, 16)
+    assert learner.encode(said, len(said["image"].values)).shape == (3, 16)
     assert learner.modalities["image"].cut(said["image"].values).shape == (3, 4, 3)
 
 
