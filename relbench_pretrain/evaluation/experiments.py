@@ -8,11 +8,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pandas as pd
 
-from relbench_pretrain.evaluation.tables import markdown
+from relbench_pretrain.evaluation.tables import interval, markdown
 
 
 @dataclass
@@ -24,12 +25,14 @@ class ExperimentStudy:
         args: Further arguments.
         command: ``"fit"``, after which the best checkpoint is tested, or ``"test"`` for what is not trained.
         seeds: Its seeds; those of the study by default.
+        against: Names of other experiments with which it is compared seed by seed.
     """
 
     experiment: str
     args: list[str] = field(default_factory=list)
     command: Literal["fit", "test"] = "fit"
     seeds: list[int] | None = None
+    against: list[str] = field(default_factory=list)
 
 
 def experiment_command(spec: ExperimentStudy, seed: int) -> list[str]:
@@ -39,12 +42,17 @@ def experiment_command(spec: ExperimentStudy, seed: int) -> list[str]:
     return [spec.command, f"--config={spec.experiment}", *seeds, *tested, *spec.args]
 
 
-def write_experiments(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Path) -> None:
+def write_experiments(
+    runs: Sequence[tuple[Mapping[str, Any], Path]],
+    folder: Path,
+    against: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> None:
     """Writes the metrics of experiments that are done.
 
     Args:
         runs: For each run its labels and its folder.
         folder: Where ``experiments.csv``, a row per run, and ``experiments.md`` go, means and deviations over seeds.
+        against: Which other experiments each is compared with.
     """
     table = pd.DataFrame([{**_labels(labels, path), **read_tests(path / "fit")} for labels, path in runs])
     table.to_csv(folder / "experiments.csv", index=False, float_format="%.5f")
@@ -54,7 +62,21 @@ def write_experiments(runs: Sequence[tuple[Mapping[str, Any], Path]], folder: Pa
         cells = [_mean(part[metric].dropna()) for metric in metrics]
         rows.append([str(name), *cells, str(len(part)), f"{part['seconds'].mean():.0f}"])
     header = ["", *(metric.removeprefix("test/") for metric in metrics), "seeds", "seconds"]
-    (folder / "experiments.md").write_text(markdown(header, rows) + "\n")
+    text = [markdown(header, rows)]
+    if compared := _comparisons(table, [name for name in metrics if not name.endswith("rank")], against):
+        text += ["", "Gain over another one, paired by seed, with its 95 % interval:", "", compared]
+    (folder / "experiments.md").write_text("\n".join(text) + "\n")
+
+
+def _comparisons(table: pd.DataFrame, metrics: Sequence[str], against: Mapping[str, Sequence[str]]) -> str:
+    runs = {name: part.set_index("seed") for name, part in table.groupby("experiment")}
+    rows = []
+    for name, others in against.items():
+        for other in others:
+            if name in runs and other in runs:
+                gains = [interval((runs[name][m] - runs[other][m]).dropna()) for m in metrics]
+                rows.append([f"{name} over {other}", *gains])
+    return markdown(["", *(metric.removeprefix("test/") for metric in metrics)], rows) if rows else ""
 
 
 def _labels(labels: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -186,7 +186,7 @@ def study(
     if databases:
         write_results([run for run in done if run[0]["start"] != "experiment"], results, published, scratch)
     if found := [run for run in done if run[0]["start"] == "experiment"]:
-        write_experiments(found, results)
+        write_experiments(found, results, {name: spec.against for name, spec in experiments.items()})
     print(f"results: {results}")
     if failed:
         raise StudyError(f"{len(failed)} of {len(plans)} runs failed: {', '.join(failed)}; each has a run.log")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from relbench_pretrain.evaluation.plots import plot_label_efficiency, plot_learning_curves, plot_sides
-from relbench_pretrain.evaluation.tables import markdown
+from relbench_pretrain.evaluation.tables import interval, markdown
 from relbench_pretrain.evaluation.task_metrics import ERRORS
 
 COLUMNS = [
@@ -208,14 +206,3 @@ def _table_row(side: tuple, runs: pd.DataFrame, part: pd.DataFrame, scratch: Map
 def mean_and_deviation(values: pd.Series) -> str:
     """Formats a mean and the standard deviation over seeds."""
     return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
-
-
-def interval(differences: pd.Series, negate: bool = False) -> str:
-    """Formats the mean of paired differences with Student's 95 % interval, turned round where less is better."""
-    if not len(differences):
-        return ""
-    mean = (-1 if negate else 1) * differences.mean()
-    if len(differences) == 1:
-        return f"{mean:+.3f}"
-    half = stats.t.ppf(0.975, len(differences) - 1) * differences.std() / math.sqrt(len(differences))
-    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"

@@ -42,3 +42,18 @@ def test_means_and_deviations_are_over_seeds_and_the_best_validation_counts(tmp_
     assert read_tests(tmp_path / "0" / "fit") == {"val/score": 0.5, "test/tail/mrr": 0.2}
     write_experiments(runs, tmp_path)
     assert "| a | 0.300 ± 0.141 | 2 | 10 |" in (tmp_path / "experiments.md").read_text()
+
+
+def test_experiments_are_compared_seed_by_seed(tmp_path):
+    runs = []
+    for seed, values in enumerate(((0.2, 0.1), (0.5, 0.3), (0.3, 0.2))):
+        for name, value in zip("ab", values, strict=True):
+            folder = tmp_path / f"{name}{seed}"
+            (folder / "fit").mkdir(parents=True)
+            (folder / "run.json").write_text('{"seconds": 10}')
+            (folder / "fit" / "metrics.csv").write_text(f"step,test/tail/mrr,test/tail/mean_rank\n3,{value},4\n")
+            runs.append(({"network": name, "seed": seed, "config": "x"}, folder))
+    write_experiments(runs, tmp_path, {"a": ["b", "not done"]})
+    text = (tmp_path / "experiments.md").read_text()
+    # differences .1, .2, .1: mean .133, deviation .0577, Student's 97.5 % quantile at two degrees of freedom 4.303
+    assert "| a over b | +0.133 [-0.010, +0.277] |" in text and "not done" not in text
