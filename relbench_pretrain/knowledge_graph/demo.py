@@ -21,7 +21,7 @@ SIZE = 32
 
 def demo_graph_folder(num_entities: int = 640, num_seen: int = 160, seed: int = 0) -> Path:
     """Returns the folder of the demo graph in the package's cache, and writes it where it is not there yet."""
-    folder = cache_folder() / f"demo_kg-3-{num_entities}-{num_seen}-{seed}"  # 3: the way it is made
+    folder = cache_folder() / f"demo_kg-4-{num_entities}-{num_seen}-{seed}"  # 4: the way it is made
     if not (folder / "relations.tsv").is_file():
         temporary = folder.with_name(f"{folder.name}.new-{np.random.default_rng().integers(1 << 30)}")
         write_demo_graph(temporary, num_entities, seed, num_seen)
@@ -40,7 +40,8 @@ def write_demo_graph(
     num_validation: int = 20,
     num_unseen: int = 20,
     missing: float = 0.1,
-    known: float = 0.4,
+    num_triples: int = 12,
+    num_heads: int = 8,
 ) -> Path:
     """Writes the demo graph.
 
@@ -48,8 +49,8 @@ def write_demo_graph(
     description names; and a region, which only its neighbours tell. A relation leads from entities of one topic and
     region to entities of one look, topic and region, and its sentence says so. So the tails of an unseen
     relation are found by whoever has learned from the seen ones what the words mean in pictures, texts and triples.
-    Seen relations join a share of the entities, validation and unseen ones the others: what an entity looks like and
-    what it is known for cannot be told from the sentences of its other triples.
+    Of a seen relation few triples are given, so that the others say little of an entity; of validation and unseen ones
+    all tails of some heads, so that a ranking can be perfect.
 
     Args:
         folder: The folder to write; it must not exist or be empty.
@@ -59,7 +60,8 @@ def write_demo_graph(
         num_validation: Relations held out for validation.
         num_unseen: Unseen relations.
         missing: Share of entities without a picture, and of others without a description.
-        known: Share of entities that seen relations join.
+        num_triples: Triples of a seen relation.
+        num_heads: Heads of any other one, each with all its tails.
 
     Returns:
         The folder.
@@ -77,7 +79,6 @@ def write_demo_graph(
     pd.DataFrame({"entity": names, "name": names, "description": descriptions}).to_csv(
         folder / "entities.tsv", sep="\t", index=False
     )
-    is_known = rng.random(num_entities) < known
     relations, triples = _neighbors(region, rng)
     places = list(product(range(len(TOPICS)), range(len(REGIONS))))
     looks = list(product(range(2), repeat=3))
@@ -86,18 +87,19 @@ def write_demo_graph(
     for i in range(number):
         (head_topic, head_region), (tail_topic, tail_region) = (places[j] for j in rng.integers(0, len(places), 2))
         tail_look = looks[rng.integers(len(looks))]
-        joined = is_known if split[i] == "seen" else ~is_known
-        heads = np.flatnonzero(joined & (topic == head_topic) & (region == head_region))
-        tails = np.flatnonzero(joined & (look == tail_look).all(1) & (topic == tail_topic) & (region == tail_region))
+        heads = np.flatnonzero((topic == head_topic) & (region == head_region))
+        tails = np.flatnonzero((look == tail_look).all(1) & (topic == tail_topic) & (region == tail_region))
         shape, color, pattern = tail_look
         text = (
             f"From {TOPICS[head_topic]} in the {REGIONS[head_region]} to {SHAPES[shape]} {COLORS[color]} "
             f"{PATTERNS[pattern]} {TOPICS[tail_topic]} in the {REGIONS[tail_region]}."
         )
         relations.append((f"leads_{i}", text, split[i]))
-        pairs = [(int(h), int(t)) for h in heads for t in tails if h != t]
-        for j in sorted(rng.choice(len(pairs), min(len(pairs), 40), replace=False)) if pairs else ():
-            triples.append((pairs[j][0], f"leads_{i}", pairs[j][1]))
+        if split[i] != "seen":
+            heads = np.sort(rng.choice(heads, min(len(heads), num_heads), replace=False))
+        pairs = [(int(h), f"leads_{i}", int(t)) for h in heads for t in tails if h != t]
+        most = num_triples if split[i] == "seen" else len(pairs)
+        triples += [pairs[j] for j in sorted(rng.choice(len(pairs), min(len(pairs), most), replace=False))] if pairs else []
     role = {name: part for name, _, part in relations}
     pd.DataFrame(relations, columns=["relation", "description", "split"]).to_csv(
         folder / "relations.tsv", sep="\t", index=False
