@@ -97,6 +97,7 @@ def plot_sides(chosen: pd.DataFrame, folder: Path) -> None:
         axis.set_yticks(range(len(names)), names, fontsize=8)
         axis.set_ylim(len(names) - 0.5, -0.7)
         axis.grid(axis="x", alpha=0.3)
+        axis.locator_params(axis="x", nbins=4)  # four digits of each fit side by side
         axis.set(title=f"{database}, {task}, {regime}", xlabel=f"test {metric}")
     figure.tight_layout()
     save(figure, folder, "sides")
