@@ -60,7 +60,7 @@ class PairFeatures:
     Args:
         neighborhood: The triples that may be known.
         entity_text: Vectors of the entities' texts, of length 1 ``(num_entities, text_width)``.
-        relation_text: The same of the relations ``(num_relations or more, text_width)``.
+        relation_text: The same of the relations, and perhaps of new ones after them ``(num_texts, text_width)``.
         num_nearest: How many of the seen relations.
     """
 
@@ -71,7 +71,7 @@ class PairFeatures:
         self.num_relations, self.num_nearest = neighborhood.num_relations, num_nearest
         self.num_entities = len(neighborhood.degree)
         self.entity_text = entity_text.float().numpy()
-        self.relation_text = relation_text[: self.num_relations].float().numpy()
+        self.relation_text = relation_text.float().numpy()
         self.counts = neighborhood.counts()
         met = np.asarray((self.counts > 0).sum(0)).ravel()
         self.kinds = (self.counts > 0).astype(np.float32).tocsr()
@@ -90,24 +90,23 @@ class PairFeatures:
         cut = np.searchsorted(relation[order], np.arange(1, self.num_relations))
         return list(zip(np.split(head[order], cut), np.split(tail[order], cut), strict=True))
 
-    def __call__(self, query: Tensor, head: Tensor, candidate: Tensor, hidden: int = -1) -> Tensor:
-        """Describes pairs.
+    def __call__(self, relation: int, head: Tensor, candidate: Tensor) -> Tensor:
+        """Describes pairs under a relation whose triples, if it has any, are hidden.
 
         Args:
-            query: Text vector of the relation ``(text_width,)``.
+            relation: Number of its text.
             head: ``(num_queries,)``.
             candidate: ``(num_queries, num_candidates)``, −1 for none.
-            hidden: The relation whose triples are hidden; −1, or one that has none, hides nothing.
 
         Returns:
             ``(num_queries, num_candidates, NUM_FEATURES)``; the rows of no candidate mean nothing.
         """
-        text, given, place = query.float().numpy(), head.numpy(), candidate.clamp(min=0).numpy()
-        near = self._nearest(text, hidden)
+        text, given, place = self.relation_text[relation], head.numpy(), candidate.clamp(min=0).numpy()
+        near = self._nearest(text, relation)
         of_range = self._ranges(near)
         weight, of_head = self._weights(near, of_range, given)  # (num_queries, num_weights, 2 * num_nearest)
         alike = self._alike(near, given)
-        joined, number = self._joined(near, weight, head, candidate, hidden)
+        joined, number = self._joined(near, weight, head, candidate, relation)
         parts = [
             _summed(weight, of_range[place]),
             self._analogies(near, weight, alike, given, place),
@@ -122,12 +121,12 @@ class PairFeatures:
     def _nearest(self, query: np.ndarray, hidden: int) -> Nearest:
         usable = self.rules.number > 0
         mask = np.ones(2 * self.num_relations, dtype=np.float32)
-        gone = np.array([hidden, hidden + self.num_relations] if 0 <= hidden < self.num_relations else [], dtype=int)
+        gone = np.array([hidden, hidden + self.num_relations] if hidden < self.num_relations else [], dtype=int)
         mask[gone] = 0
         usable = usable & (mask[: self.num_relations] > 0)
         if not usable.any():
             raise ValueError("no relation has triples but the hidden one: there is nothing to tell a new one from")
-        cosine = np.where(usable, self.relation_text @ query, -np.inf)
+        cosine = np.where(usable, self.relation_text[: self.num_relations] @ query, -np.inf)
         chosen = np.argsort(-cosine, kind="stable")[: min(self.num_nearest, int(usable.sum()))]
         both = np.concatenate([chosen, chosen + self.num_relations])
         return Nearest(both, np.tile(cosine[chosen], 2), mask, gone)
@@ -156,7 +155,9 @@ class PairFeatures:
         """
         half = len(near.directed) // 2
         # What a relation sets out from is what it leads to when it is walked backwards.
-        times, alike = (np.roll(of_range[head, i], half, axis=1) for i in (RANGE.index("times"), RANGE.index("profile")))
+        times, alike = (
+            np.roll(of_range[head, i], half, axis=1) for i in (RANGE.index("times"), RANGE.index("profile"))
+        )
         forward, has = np.arange(2 * half) < half, times > 0
         narrow, medium, wide = (np.exp((near.cosine - near.cosine.max()) / t) for t in (0.05, 0.1, 0.15))
         weight = np.stack(
@@ -265,7 +266,13 @@ class PairFeatures:
         return (self.entity_text[place] @ text.transpose(0, 2, 1))[..., None]
 
     def _pair(
-        self, near: Nearest, query: np.ndarray, head: np.ndarray, place: np.ndarray, alike: np.ndarray, number: np.ndarray
+        self,
+        near: Nearest,
+        query: np.ndarray,
+        head: np.ndarray,
+        place: np.ndarray,
+        alike: np.ndarray,
+        number: np.ndarray,
     ) -> np.ndarray:
         """Returns what does not depend on single relations ``(num_queries, num_candidates, len(PAIR))``."""
         degree = np.log1p(self._degree(near))
