@@ -222,7 +222,7 @@ class ZeroShotKGDataModule(LightningDataModule):
             anchor = self._anchors(relation)
             candidate = torch.arange(self.graph.num_entities).expand(len(anchor), -1)
             none = torch.zeros(len(anchor), dtype=torch.long)
-            known, describe = (find(True, self.directions[0]) for find in (self._known, self._features))
+            known, describe = self._known(True, self.directions[0]), self._features(True, self.directions[0])
             episodes.append(ranking_episode(known, relation, anchor, candidate, none, none.new_zeros(2, 0), describe))
         return DataLoader(episodes, batch_size=None)  # type: ignore[arg-type]
 
