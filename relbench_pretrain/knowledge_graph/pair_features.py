@@ -81,7 +81,6 @@ class PairFeatures:
         self.square = self.profile.power(2).tocsr()
         self.rules = Rules(neighborhood, self.counts)
         self.ends = self._ends()
-        self.source = np.repeat(np.arange(self.num_entities), neighborhood.degree)
 
     def _ends(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns head and tail of the triples of each relation."""
