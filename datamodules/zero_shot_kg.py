@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
-from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, test_episode
+from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, ranking_episode, test_episode
 from relbench_pretrain.knowledge_graph.extrapolation.plan import MultimodalTraining
 from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role, unique_triples
-from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_paths
+from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
@@ -48,7 +49,12 @@ class ZeroShotKGDataModule(LightningDataModule):
         drop_duplicates: Whether a test triple that comes twice is asked for once.
         relations_per_batch: Episodes per batch.
         queries_per_relation: Queries per episode.
+        wrong_per_query: Wrong candidates per query in training, drawn evenly from all entities.
         batches_per_epoch: Training batches per epoch.
+        pool_queries: Queries per relation whose features are made before training, from which batches are drawn.
+        pool_wrong: Wrong candidates of each of them.
+        nearest_relations: How many seen relations, nearest by text, the features of pairs are made of; 0 makes none,
+            which is enough for :class:`NearestRelations`.
         eval_queries: Queries per batch in validation and test.
         max_val_queries: The most validation queries per relation.
         predict_texts: Descriptions of new relations, for ``predict``.
@@ -77,9 +83,13 @@ class ZeroShotKGDataModule(LightningDataModule):
         direction: Literal["tail", "head", "both"] = "tail",
         num_candidates: int = 1000,
         drop_duplicates: bool = True,
-        relations_per_batch: int = 4,
-        queries_per_relation: int = 16,
+        relations_per_batch: int = 8,
+        queries_per_relation: int = 4,
+        wrong_per_query: int = 100,
         batches_per_epoch: int = 100,
+        pool_queries: int = 24,
+        pool_wrong: int = 150,
+        nearest_relations: int = 16,
         eval_queries: int = 32,
         max_val_queries: int = 100,
         predict_texts: list[str] | None = None,
@@ -98,6 +108,8 @@ class ZeroShotKGDataModule(LightningDataModule):
         self.training, self.rewrite = training, rewrite
         self.graph: KnowledgeGraph | None = None
         self.readings: GraphReadings | None = None
+        self.described: dict[tuple[bool, Direction], PairFeatures] = {}
+        self.episodes: list[TrainingEpisodes] | None = None
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -166,10 +178,37 @@ class ZeroShotKGDataModule(LightningDataModule):
     def _neighborhood(self, triples: np.ndarray) -> Neighborhood:
         return Neighborhood.of_triples(triples, self.graph.num_entities, self.graph.num_relations)
 
+    def _known(self, tested: bool, direction: Direction) -> Neighborhood:
+        """Returns the triples that may be known, with tails as heads where heads are asked for."""
+        neighborhood = self.test_neighborhood if tested else self.training_neighborhood
+        return neighborhood.mirrored() if direction == "head" else neighborhood
+
+    def _features(self, tested: bool, direction: Direction) -> PairFeatures | None:
+        if not self.hparams.nearest_relations or self.training is not None:
+            return None
+        if (tested, direction) not in self.described:
+            self.described[tested, direction] = PairFeatures(
+                self._known(tested, direction), self.entity_text, self.relation_text, self.hparams.nearest_relations
+            )
+        return self.described[tested, direction]
+
     def context(self, stage: str) -> EntityContext:
         """Returns what a model may know of the graph in a stage."""
         neighborhood = self.test_neighborhood if stage in ("test", "predict") else self.training_neighborhood
-        return EntityContext.of(neighborhood, self.entity_text, self.relation_text)
+        return EntityContext.of(neighborhood, self.relation_text)
+
+    def training_episodes(self) -> list[TrainingEpisodes]:
+        """Returns the pools of training episodes by direction; they are made at the first call."""
+        if self.episodes is None:
+            hparams = self.hparams
+            self.episodes = [
+                TrainingEpisodes(
+                    self.graph, self._features(False, direction), hparams.pool_queries, hparams.pool_wrong,
+                    direction=direction, seed=hparams.seed,
+                )
+                for direction in self.directions
+            ]  # fmt: skip
+        return self.episodes
 
     def train_dataloader(self) -> DataLoader:
         """Episodes of seen relations, or what ``training`` makes, other ones in every epoch."""
@@ -188,19 +227,21 @@ class ZeroShotKGDataModule(LightningDataModule):
         )
 
     def _training_batches(self, per_epoch: int) -> Dataset:
-        hparams, graph = self.hparams, self.training_neighborhood
+        hparams = self.hparams
         if self.training is not None:
-            return self.training.batches(self.seen_triples, graph, self.readings, per_epoch, hparams.seed)
-        episodes = TrainingEpisodes(self.graph, graph, hparams.queries_per_relation, directions=self.directions)
-        return EpisodeBatches(episodes, hparams.relations_per_batch, hparams.seed)
+            return self.training.batches(
+                self.seen_triples, self.training_neighborhood, self.readings, per_epoch, hparams.seed
+            )
+        sizes = hparams.relations_per_batch, hparams.queries_per_relation, hparams.wrong_per_query
+        return EpisodeBatches(self.training_episodes(), *sizes, hparams.seed)
 
     def val_dataloader(self) -> list[DataLoader]:
         """Queries of the relations that are held out, by direction."""
-        return self._loaders(Role.VALIDATION, self.training_neighborhood, self.hparams.max_val_queries)
+        return self._loaders(Role.VALIDATION, False, self.hparams.max_val_queries)
 
     def test_dataloader(self) -> list[DataLoader]:
         """Queries of the unseen relations, by direction."""
-        return self._loaders(Role.UNSEEN, self.test_neighborhood, None)
+        return self._loaders(Role.UNSEEN, True, None)
 
     def predict_dataloader(self) -> DataLoader:
         """Asks for tails of the new relations among all entities.
@@ -216,9 +257,8 @@ class ZeroShotKGDataModule(LightningDataModule):
             anchor = self._anchors(relation)
             candidate = torch.arange(self.graph.num_entities).expand(len(anchor), -1)
             none = torch.zeros(len(anchor), dtype=torch.long)
-            paths = find_paths(self.test_neighborhood, anchor, candidate)
-            reverse = self.directions[0] == "head"
-            episodes.append(Episode(relation, reverse, anchor, candidate, none, none.new_zeros(2, 0), paths))
+            known, describe = self._known(True, self.directions[0]), self._features(True, self.directions[0])
+            episodes.append(ranking_episode(known, relation, anchor, candidate, none, none.new_zeros(2, 0), describe))
         return DataLoader(episodes, batch_size=None)  # type: ignore[arg-type]
 
     def _anchors(self, relation: int) -> Tensor:
@@ -231,19 +271,21 @@ class ZeroShotKGDataModule(LightningDataModule):
                 .topk(min(3, self.graph.num_relations))
             )
             column = near.indices + (0 if self.directions[0] == "head" else self.graph.num_relations)
-            return (context.profile[:, column] @ near.values).topk(min(10, self.graph.num_entities)).indices
+            often = near.values @ context.counts.index_select(0, column).to_dense().log1p()
+            return often.topk(min(10, self.graph.num_entities)).indices
         number = {name: i for i, name in enumerate(self.graph.names)}
         number |= {entity: i for i, entity in enumerate(self.graph.entities)}
         if unknown := [name for name in self.hparams.predict_heads if name not in number]:
             raise KnowledgeGraphError(f"the graph has no entities {unknown}; give names or identifiers of its entities")
         return torch.tensor([number[name] for name in self.hparams.predict_heads])
 
-    def _loaders(self, role: Role, neighborhood: Neighborhood, most: int | None) -> list[DataLoader]:
+    def _loaders(self, role: Role, tested: bool, most: int | None) -> list[DataLoader]:
         return [
             DataLoader(
                 TestEpisodes(
-                    self.graph, neighborhood, role, direction, self.hparams.num_candidates, self.hparams.eval_queries,
-                    most, self.hparams.drop_duplicates, self.hparams.split_seed,
+                    self.graph, self._known(tested, direction), role, direction, self.hparams.num_candidates,
+                    self.hparams.eval_queries, most, self.hparams.drop_duplicates, self.hparams.split_seed,
+                    self._features(tested, direction),
                 ),
                 batch_size=None,
                 num_workers=self.hparams.num_workers,
@@ -283,16 +325,19 @@ class EpisodeBatches(Dataset):
     """Training batches by number, each drawn from its number and the seed alone.
 
     Args:
-        episodes: Draws episodes.
+        episodes: Draw episodes; one of them, by chance, draws a batch.
         size: Episodes per batch.
+        queries: Queries per episode.
+        wrong: Wrong candidates per query.
         seed: The seed.
     """
 
-    def __init__(self, episodes: TrainingEpisodes, size: int, seed: int) -> None:
-        self.episodes, self.size, self.seed = episodes, size, seed
+    def __init__(self, episodes: list[TrainingEpisodes], size: int, queries: int, wrong: int, seed: int) -> None:
+        self.episodes, self.sizes, self.seed = episodes, (size, queries, wrong), seed
 
     def __getitem__(self, number: int) -> list[Episode]:
-        return self.episodes.draw(self.size, np.random.default_rng([self.seed, number]))
+        rng = np.random.default_rng([self.seed, number])
+        return self.episodes[rng.integers(len(self.episodes))].draw(*self.sizes, rng)
 
 
 class TestEpisodes(Dataset):
@@ -300,7 +345,7 @@ class TestEpisodes(Dataset):
 
     Args:
         graph: The graph.
-        neighborhood: The triples that may be seen.
+        neighborhood: The triples that may be seen, mirrored where heads are asked for.
         role: The relations' role.
         direction: What is asked for.
         num_candidates: Wrong candidates per query; 0 for all entities.
@@ -308,6 +353,7 @@ class TestEpisodes(Dataset):
         most: The most queries per relation, None for all.
         unique: Whether a triple that comes twice is asked for once.
         seed: Seeds candidates and, where there are too many, the choice of queries.
+        describe: Makes the features of pairs; None makes none.
     """
 
     __test__ = False  # not for pytest
@@ -323,6 +369,7 @@ class TestEpisodes(Dataset):
         most: int | None,
         unique: bool,
         seed: int,
+        describe: PairFeatures | None = None,
     ) -> None:
         triples = graph.triples_of(role, unique)
         triples = triples[np.argsort(triples[:, 1], kind="stable")]
@@ -335,7 +382,7 @@ class TestEpisodes(Dataset):
             triples = triples[np.concatenate(kept)] if kept else triples
         self.queries = Queries.of_triples(graph, triples, direction)
         self.candidates = draw_candidates(graph, self.queries, num_candidates, seed) if num_candidates else None
-        self.neighborhood, self.num_entities = neighborhood, graph.num_entities
+        self.neighborhood, self.num_entities, self.describe = neighborhood, graph.num_entities, describe
         starts = np.flatnonzero(np.diff(triples[:, 1], prepend=-1))
         ends = np.append(starts, len(triples))[1:]
         self.parts = [
@@ -350,4 +397,5 @@ class TestEpisodes(Dataset):
     def __getitem__(self, number: int) -> Episode:
         if number >= len(self.parts):
             raise IndexError(number)
-        return test_episode(self.neighborhood, self.queries, self.parts[number], self.candidates, self.num_entities)
+        rows = self.parts[number]
+        return test_episode(self.neighborhood, self.queries, rows, self.candidates, self.num_entities, self.describe)

@@ -33,6 +33,7 @@ from relbench_pretrain.knowledge_graph.extrapolation.modalities import ReadingSp
 from relbench_pretrain.knowledge_graph.extrapolation.pairs import NeighborTable, RelationPairs, pair_vectors
 from relbench_pretrain.knowledge_graph.extrapolation.tables import GraphTables, encode_entities, encode_graph
 from relbench_pretrain.knowledge_graph.extrapolation.weights import load_learner
+from relbench_pretrain.knowledge_graph.queries import Direction
 
 WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
 """Weights of the fusion losses (Cai et al. 2024, L_fusion)."""
@@ -315,11 +316,11 @@ class RelationExtrapolation(ZeroShotRanking):
 
     # Ranking
 
-    def scores(self, episode: Episode, stage: str) -> Tensor:
+    def scores(self, episode: Episode, direction: Direction) -> Tensor:
         """Scores candidates by generated vectors, or by the triple score where nothing is generated."""
         candidate = episode.candidate.clamp(min=0)
         given = episode.anchor.unsqueeze(1).expand_as(candidate)
-        head, tail = (candidate, given) if episode.reverse else (given, candidate)
+        head, tail = (candidate, given) if direction == "head" else (given, candidate)
         found = self._generated_score if self.generator_steps else self._triple_score
         return found(episode.relation, head, tail).masked_fill(episode.candidate < 0, -torch.inf)
 

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from relbench_pretrain.knowledge_graph.episodes import Episode
+from relbench_pretrain.knowledge_graph.queries import Direction
 from relbench_pretrain.knowledge_graph.ranking import RankingMetrics, realistic_ranks
 
 
@@ -24,18 +25,18 @@ class ZeroShotRanking(LightningModule):
         self.metrics: nn.ModuleDict = nn.ModuleDict()
 
     @abstractmethod
-    def scores(self, episode: Episode, stage: str) -> Tensor:
+    def scores(self, episode: Episode, direction: Direction) -> Tensor:
         """Scores the candidates of an episode.
 
         Args:
             episode: The episode.
-            stage: ``"val"``, ``"test"`` or ``"predict"``, which says what may be known.
+            direction: What is asked for.
 
         Returns:
             Higher is better, −inf for no candidate ``(num_queries, num_candidates)``.
         """
 
-    def make_metrics(self, directions: tuple[str, ...], protocol: str) -> None:
+    def make_metrics(self, directions: tuple[Direction, ...], protocol: str) -> None:
         """Creates the metrics of validation and test, named by what is asked for and ranked among."""
         self.metrics = nn.ModuleDict(
             {
@@ -47,23 +48,24 @@ class ZeroShotRanking(LightningModule):
 
     def validation_step(self, batch: Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Ranks the right answers of relations held out."""
-        self._rank(batch, "val")
+        self._rank(batch, "val", dataloader_idx)
 
     def test_step(self, batch: Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Ranks the right answers of unseen relations."""
-        self._rank(batch, "test")
+        self._rank(batch, "test", dataloader_idx)
 
     def predict_step(self, batch: Episode, batch_idx: int) -> dict[str, Any]:
         """Returns the relation, the entities given, and the best others of each with their scores."""
-        scores = self.scores(batch, "predict").float()
+        scores = self.scores(batch, self.trainer.datamodule.directions[0]).float()
         scores.scatter_(1, batch.anchor.unsqueeze(1), -torch.inf)  # of itself nobody asks
         best = scores.topk(min(self.trainer.datamodule.hparams.predict_top, scores.size(1) - 1))
         return {"relation": batch.relation, "anchor": batch.anchor, "entity": best.indices, "score": best.values}
 
-    def _rank(self, episode: Episode, stage: str) -> None:
-        scores = self.scores(episode, stage).float()
+    def _rank(self, episode: Episode, stage: str, dataloader_idx: int) -> None:
+        direction = self.trainer.datamodule.directions[dataloader_idx]
+        scores = self.scores(episode, direction).float()
         ranks = realistic_ranks(scores, episode.answer, episode.known, episode.candidate >= 0)
-        metric: RankingMetrics = self.metrics[f"{stage}_{'head' if episode.reverse else 'tail'}"]  # type: ignore[assignment]
+        metric: RankingMetrics = self.metrics[f"{stage}_{direction}"]  # type: ignore[assignment]
         metric.update(ranks)
 
     def on_validation_epoch_end(self) -> None:

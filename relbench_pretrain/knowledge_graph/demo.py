@@ -99,7 +99,9 @@ def write_demo_graph(
             heads = np.sort(rng.choice(heads, min(len(heads), num_heads), replace=False))
         pairs = [(int(h), f"leads_{i}", int(t)) for h in heads for t in tails if h != t]
         most = num_triples if split[i] == "seen" else len(pairs)
-        triples += [pairs[j] for j in sorted(rng.choice(len(pairs), min(len(pairs), most), replace=False))] if pairs else []
+        triples += (
+            [pairs[j] for j in sorted(rng.choice(len(pairs), min(len(pairs), most), replace=False))] if pairs else []
+        )
     role = {name: part for name, _, part in relations}
     pd.DataFrame(relations, columns=["relation", "description", "split"]).to_csv(
         folder / "relations.tsv", sep="\t", index=False

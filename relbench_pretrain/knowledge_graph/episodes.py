@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, Paths, find_paths
+from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries
 
 
@@ -19,87 +20,94 @@ class Episode:
 
     Args:
         relation: Number of the relation among all texts of relations.
-        reverse: Whether tails are given and heads asked for.
         anchor: The entities given ``(num_queries,)``.
         candidate: The entities to rank, −1 for none ``(num_queries, num_candidates)``.
         answer: The column of the right one ``(num_queries,)``.
         known: Query and column of other right ones, which do not count ``(2, num_known)``.
-        paths: What joins anchors and candidates, without the triples of the relation.
+        paths: What joins anchors and candidates, without the triples of the relation; nothing in training.
+        features: What is known of the pairs, without these triples ``(num_queries, num_candidates, num_features)``;
+            None where nothing was asked for.
     """
 
     relation: int
-    reverse: bool
     anchor: Tensor
     candidate: Tensor
     answer: Tensor
     known: Tensor
     paths: Paths
+    features: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.anchor)
 
+    def part(self, rows: Tensor, columns: Tensor) -> Episode:
+        """Takes some queries of a training episode, and so many of its candidates.
+
+        Args:
+            rows: The queries ``(num_rows,)``.
+            columns: The candidates of each, that of the right one first ``(num_rows, num_columns)``.
+        """
+        place = rows.unsqueeze(1), columns
+        features = None if self.features is None else self.features[place]
+        answer = torch.zeros(len(rows), dtype=torch.long)
+        return replace(
+            self, anchor=self.anchor[rows], candidate=self.candidate[place], answer=answer, features=features
+        )
+
+
+def no_paths() -> Paths:
+    """Returns what joins nothing."""
+    return Paths(torch.zeros(0, 3, dtype=torch.long), torch.zeros(0, 5, dtype=torch.long))
+
 
 class TrainingEpisodes:
-    """Draws episodes of the seen relations.
+    """A pool of episodes, one of each seen relation, and batches drawn from it.
 
-    A relation comes with the square root of its number of triples, so that neither the few large nor the many small
-    ones are all that is seen. Wrong candidates are drawn evenly from all entities, never from published lists, and a
-    few from the relation's other answers, the same ones for all queries of an episode; right ones are left out.
+    Wrong candidates are drawn evenly from all entities, never from published lists; right ones are left out. Features
+    of pairs take far longer than a step of training, so they are made once.
 
     Args:
         graph: The graph.
-        neighborhood: Its seen triples.
-        num_queries: The most queries per episode.
-        num_random: Wrong candidates from all entities.
-        num_answers: Wrong candidates from the answers to other queries.
+        describe: Makes the features of pairs of a relation; None makes none.
+        num_queries: The most queries per relation in the pool.
+        num_wrong: Wrong candidates per query in the pool.
         min_triples: Relations with fewer triples are not asked for.
-        directions: What is asked for; each episode asks for one.
+        direction: What is asked for.
+        seed: Seeds the pool.
     """
 
     def __init__(
         self,
         graph: KnowledgeGraph,
-        neighborhood: Neighborhood,
-        num_queries: int = 16,
-        num_random: int = 200,
-        num_answers: int = 6,
+        describe: PairFeatures | None = None,
+        num_queries: int = 24,
+        num_wrong: int = 150,
         min_triples: int = 5,
-        directions: tuple[Direction, ...] = ("tail",),
+        direction: Direction = "tail",
+        seed: int = 0,
     ) -> None:
-        self.neighborhood = neighborhood
-        self.num_entities = graph.num_entities
-        self.num_relations = graph.num_relations
-        self.num_queries, self.num_random, self.num_answers = num_queries, num_random, num_answers
-        self.directions = directions
+        self.describe, self.direction = describe, direction
+        self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
+        self.num_queries, self.num_wrong = num_queries, num_wrong
         triples = graph.triples_of(Role.SEEN)
-        self.triples = triples[np.argsort(triples[:, 1], kind="stable")]
-        self.start = np.searchsorted(self.triples[:, 1], np.arange(graph.num_relations + 1))
-        self.key = np.sort(self._key(self.triples[:, 0], self.triples[:, 1], self.triples[:, 2]))
-        count = np.diff(self.start)
-        self.relations = np.flatnonzero(count >= min_triples)
-        if not len(self.relations):
+        triples = triples[np.argsort(triples[:, 1], kind="stable")]
+        self.key = np.sort(self._key(triples[:, 0], triples[:, 1], triples[:, 2]))
+        rows = np.split(triples, np.flatnonzero(np.diff(triples[:, 1])) + 1)
+        rng = np.random.default_rng(seed)
+        self.pool = [self._episode(part, rng) for part in rows if len(part) >= max(min_triples, 1)]
+        if not self.pool:
             raise ValueError(f"no seen relation has {min_triples} triples or more: there is nothing to train on")
-        weight = np.sqrt(count[self.relations])
-        self.probability = weight / weight.sum()
 
     def _key(self, head: np.ndarray, relation: np.ndarray | int, tail: np.ndarray) -> np.ndarray:
         return (head * self.num_relations + relation) * self.num_entities + tail
 
-    def draw(self, number: int, rng: np.random.Generator) -> list[Episode]:
-        """Draws episodes of different relations."""
-        number = min(number, len(self.relations))
-        chosen = rng.choice(self.relations, number, replace=False, p=self.probability)
-        return [self._episode(int(relation), rng) for relation in chosen]
-
-    def _episode(self, relation: int, rng: np.random.Generator) -> Episode:
-        rows = self.triples[self.start[relation] : self.start[relation + 1]]
-        reverse = self.directions[rng.integers(len(self.directions))] == "head"
+    def _episode(self, triples: np.ndarray, rng: np.random.Generator) -> Episode:
+        """Makes an episode of triples of one relation."""
+        relation, reverse = int(triples[0, 1]), self.direction == "head"
         given, sought = (2, 0) if reverse else (0, 2)
-        asked = rows[rng.choice(len(rows), min(self.num_queries, len(rows)), replace=False)]
-        wrong = np.concatenate(
-            [rng.integers(0, self.num_entities, self.num_random), rng.choice(rows[:, sought], self.num_answers)]
-        )
-        candidate = np.concatenate([asked[:, [sought]], np.broadcast_to(wrong, (len(asked), len(wrong)))], axis=1)
+        asked = triples[rng.choice(len(triples), min(self.num_queries, len(triples)), replace=False)]
+        wrong = rng.integers(0, self.num_entities, (len(asked), self.num_wrong))
+        candidate = np.concatenate([asked[:, [sought]], wrong], axis=1)
         anchor = np.broadcast_to(asked[:, [given]], candidate.shape)
         key = self._key(candidate, relation, anchor) if reverse else self._key(anchor, relation, candidate)
         right = self.key[np.searchsorted(self.key, key).clip(max=len(self.key) - 1)] == key
@@ -107,17 +115,40 @@ class TrainingEpisodes:
         anchors, candidates = torch.from_numpy(asked[:, given].copy()), torch.from_numpy(np.where(right, -1, candidate))
         return Episode(
             relation=relation,
-            reverse=reverse,
             anchor=anchors,
             candidate=candidates,
             answer=torch.zeros(len(asked), dtype=torch.long),
             known=torch.zeros(2, 0, dtype=torch.long),
-            paths=find_paths(self.neighborhood, anchors, candidates, hidden=relation),
+            paths=no_paths(),
+            features=self.describe(relation, anchors, candidates) if self.describe else None,
         )
+
+    def draw(self, number: int, queries: int, wrong: int, rng: np.random.Generator) -> list[Episode]:
+        """Draws parts of episodes of different relations.
+
+        Args:
+            number: How many episodes.
+            queries: The most queries of each.
+            wrong: Wrong candidates of each query.
+            rng: What is drawn with.
+        """
+        chosen = rng.choice(len(self.pool), min(number, len(self.pool)), replace=False)
+        return [self._part(self.pool[i], queries, wrong, rng) for i in chosen]
+
+    def _part(self, episode: Episode, queries: int, wrong: int, rng: np.random.Generator) -> Episode:
+        rows = rng.choice(len(episode), min(queries, len(episode)), replace=False)
+        others = rng.permuted(np.tile(np.arange(1, self.num_wrong + 1), (len(rows), 1)), axis=1)[:, :wrong]
+        columns = np.concatenate([np.zeros((len(rows), 1), dtype=np.int64), others], axis=1)
+        return episode.part(torch.from_numpy(rows), torch.from_numpy(columns))
 
 
 def test_episode(
-    neighborhood: Neighborhood, queries: Queries, rows: Tensor, candidates: Tensor | None, num_entities: int
+    neighborhood: Neighborhood,
+    queries: Queries,
+    rows: Tensor,
+    candidates: Tensor | None,
+    num_entities: int,
+    describe: PairFeatures | None,
 ) -> Episode:
     """Makes an episode of queries for one relation.
 
@@ -127,6 +158,7 @@ def test_episode(
         rows: Which of them, all of one relation ``(num_rows,)``.
         candidates: The candidates of all queries, the answer first; None ranks all entities, filtered.
         num_entities: The number of entities.
+        describe: Makes the features of pairs; None makes none.
     """
     anchor, relation = queries.anchor[rows], int(queries.relation[rows[0]])
     if candidates is not None:
@@ -138,12 +170,29 @@ def test_episode(
         parts = [queries.known_of(int(row), int(row) + 1)[1] for row in rows]
         number = torch.tensor([len(part) for part in parts])
         known = torch.stack([torch.arange(len(rows)).repeat_interleave(number), torch.cat(parts)])
-    return Episode(
-        relation=relation,
-        reverse=queries.direction == "head",
-        anchor=anchor,
-        candidate=candidate,
-        answer=answer,
-        known=known,
-        paths=find_paths(neighborhood, anchor, candidate, hidden=relation),
-    )
+    return ranking_episode(neighborhood, relation, anchor, candidate, answer, known, describe)
+
+
+def ranking_episode(
+    neighborhood: Neighborhood,
+    relation: int,
+    anchor: Tensor,
+    candidate: Tensor,
+    answer: Tensor,
+    known: Tensor,
+    describe: PairFeatures | None,
+) -> Episode:
+    """Makes an episode with all that joins its pairs.
+
+    Args:
+        neighborhood: The seen triples, mirrored where heads are asked for.
+        relation: Number of the relation.
+        anchor: See :class:`Episode`.
+        candidate: See :class:`Episode`.
+        answer: See :class:`Episode`.
+        known: See :class:`Episode`.
+        describe: Makes the features of pairs; None makes none.
+    """
+    paths = find_paths(neighborhood, anchor, candidate, hidden=relation)
+    features = describe(relation, anchor, candidate) if describe else None
+    return Episode(relation, anchor, candidate, answer, known, paths, features)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from relbench_pretrain.knowledge_graph.neighborhood import Paths
+from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer
 
 
@@ -13,7 +13,7 @@ class NearestRelations(PairScorer):
     """Ranks candidates by how often they occur with the seen relations whose texts are nearest.
 
     On which side they occur does not count, since a near text may well be that of the inverse relation. It learns
-    nothing: test it without a checkpoint, where :class:`PairEncoder` would stand.
+    nothing: test it without a checkpoint, where :class:`PairRanker` would stand.
 
     Args:
         number: How many seen relations.
@@ -26,31 +26,20 @@ class NearestRelations(PairScorer):
         self.number = number
         self.joined = joined
 
-    def build(self, text_width: int, num_relations: int) -> None:
-        """Nothing is to be created."""
-
-    def forward(
-        self,
-        context: EntityContext,
-        query: Tensor,
-        head: Tensor,
-        candidate: Tensor,
-        paths: Paths,
-        hidden: int = -1,
-        reverse: bool = False,
-    ) -> Tensor:
+    def forward(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:
         """Scores candidates; see :meth:`PairScorer.forward`."""
-        usable = context.present.clone()
-        if 0 <= hidden < len(usable):
-            usable[hidden] = False
+        usable, candidate = context.present.clone(), episode.candidate
+        usable[episode.relation : episode.relation + 1] = False  # new relations are numbered after all others
         near = (
             (context.relation_text @ query).masked_fill(~usable, -torch.inf).topk(min(self.number, int(usable.sum())))
         )
-        either = context.profile[:, near.indices] + context.profile[:, near.indices + len(usable)]
-        score = (either @ near.values)[candidate.clamp(min=0)]
+        both = torch.cat([near.indices, near.indices + len(usable)])
+        times = context.counts.index_select(0, both).to_dense().log1p()
+        score = (near.values.repeat(2) @ times)[candidate.clamp(min=0)]
         if self.joined:
+            edge, path = episode.paths
             met = torch.zeros(candidate.numel(), device=score.device)
-            met[paths.edge[:, 0] * candidate.size(1) + paths.edge[:, 1]] = 1
-            met[paths.path[:, 0] * candidate.size(1) + paths.path[:, 1]] = 1
+            met[edge[:, 0] * candidate.size(1) + edge[:, 1]] = 1
+            met[path[:, 0] * candidate.size(1) + path[:, 1]] = 1
             score = score + self.joined * met.view_as(score)
         return score.masked_fill(candidate < 0, -torch.inf)

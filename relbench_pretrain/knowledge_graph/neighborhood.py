@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numba
 import numpy as np
+import scipy.sparse as sp
 import torch
 from torch import Tensor
 
@@ -44,16 +45,30 @@ class Neighborhood:
         """The number of edges of each entity ``(num_entities,)``."""
         return np.diff(self.indptr)
 
-    def profile(self) -> Tensor:
-        """Returns ln(1 + number of edges) of each entity under each directed relation.
+    def counts(self) -> sp.csr_matrix:
+        """Counts the edges of each entity under each directed relation.
 
-        ``(num_entities, 2 * num_relations)``; the first half counts the edges in which the entity is the tail.
+        ``(num_entities, 2 * num_relations)``, sparse; the first half counts the edges in which the entity is the tail.
         """
-        num_entities, width = len(self.indptr) - 1, 2 * self.num_relations
-        source = np.repeat(np.arange(num_entities), self.degree)
+        width = 2 * self.num_relations
         arriving = (self.relation + self.num_relations) % width
-        count = np.bincount(source * width + arriving, minlength=num_entities * width)
-        return torch.from_numpy(count.reshape(num_entities, width)).float().log1p()
+        source = np.repeat(np.arange(len(self.indptr) - 1), self.degree)
+        one = np.ones(len(source), dtype=np.float32)
+        return sp.coo_matrix((one, (source, arriving)), shape=(len(self.indptr) - 1, width)).tocsr()
+
+    def profile(self) -> Tensor:
+        """Returns ln(1 + :meth:`counts`), dense."""
+        return torch.from_numpy(self.counts().toarray()).log1p()
+
+    def triples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Returns head, relation and tail of the triples, each ``(num_triples,)``, ordered by head."""
+        source = np.repeat(np.arange(len(self.indptr) - 1), self.degree)
+        forward = self.relation < self.num_relations
+        return source[forward], self.relation[forward], self.neighbor[forward]
+
+    def mirrored(self) -> Neighborhood:
+        """Exchanges heads and tails."""
+        return replace(self, relation=(self.relation + self.num_relations) % (2 * self.num_relations))
 
 
 class Paths(NamedTuple):

@@ -3,87 +3,71 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, Paths
+from relbench_pretrain.knowledge_graph.episodes import Episode
+from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
 
 
 class EntityContext(NamedTuple):
     """What is known of all entities and seen relations.
 
     Args:
-        entity_text: Vectors of the entities' texts, of length 1 ``(num_entities, text_width)``.
-        relation_text: The same of the relations ``(num_relations, text_width)``.
-        profile: Edges of each entity under each directed relation, as :meth:`Neighborhood.profile` counts them, in
-            ln(1 + number) ``(num_entities, 2 * num_relations)``.
+        relation_text: Vectors of the relations' texts, of length 1 ``(num_relations, text_width)``.
         present: Which relations have triples ``(num_relations,)``.
-        head: Head of every triple, relation by relation ``(num_triples,)``.
-        tail: Its tail ``(num_triples,)``.
-        first: Where the triples of each relation begin ``(num_relations + 1,)``.
+        counts: Edges of each entity under each directed relation, as :meth:`Neighborhood.counts` has them, sparse
+            ``(2 * num_relations, num_entities)``.
     """
 
-    entity_text: Tensor
     relation_text: Tensor
-    profile: Tensor
     present: Tensor
-    head: Tensor
-    tail: Tensor
-    first: Tensor
+    counts: Tensor
 
     @classmethod
-    def of(cls, neighborhood: Neighborhood, entity_text: Tensor, relation_text: Tensor) -> EntityContext:
+    def of(cls, neighborhood: Neighborhood, relation_text: Tensor) -> EntityContext:
         """Collects it from a graph of seen triples and the vectors of texts."""
-        present = torch.zeros(neighborhood.num_relations, dtype=torch.bool)
-        present[torch.from_numpy(neighborhood.relation % neighborhood.num_relations).unique()] = True
-        source = np.repeat(np.arange(len(neighborhood.degree)), neighborhood.degree)
-        forward = neighborhood.relation < neighborhood.num_relations
-        order = np.argsort(neighborhood.relation[forward], kind="stable")
-        head, relation, tail = (
-            torch.from_numpy(part[forward][order]) for part in (source, neighborhood.relation, neighborhood.neighbor)
-        )
-        first = torch.searchsorted(relation, torch.arange(neighborhood.num_relations + 1))
-        texts = (entity_text, relation_text[: neighborhood.num_relations])
-        return cls(*texts, neighborhood.profile(), present, head, tail, first)
+        found = neighborhood.counts().T.tocoo()
+        place = torch.stack([torch.from_numpy(found.row).long(), torch.from_numpy(found.col).long()])
+        counts = torch.sparse_coo_tensor(place, torch.from_numpy(found.data), found.shape, check_invariants=True)
+        number = torch.sparse.sum(counts, 1).to_dense()[: neighborhood.num_relations]
+        return cls(relation_text[: neighborhood.num_relations], number > 0, counts.coalesce())
 
 
 class PairScorer(nn.Module):
     """Base of what ranks candidates for a relation that has no triples."""
 
     @abstractmethod
-    def build(self, text_width: int, num_relations: int) -> None:
-        """Creates the parameters; a second call changes nothing.
-
-        Args:
-            text_width: Width of the vectors of texts.
-            num_relations: The number of relations.
-        """
-
-    @abstractmethod
-    def forward(
-        self,
-        context: EntityContext,
-        query: Tensor,
-        head: Tensor,
-        candidate: Tensor,
-        paths: Paths,
-        hidden: int = -1,
-        reverse: bool = False,
-    ) -> Tensor:
+    def forward(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:
         """Scores candidates.
 
         Args:
-            context: The graph.
+            episode: The queries, for one relation whose triples are hidden.
             query: Text vector of the relation ``(text_width,)``.
-            head: The entity given ``(num_queries,)``.
-            candidate: ``(num_queries, num_candidates)``, −1 for none.
-            paths: What joins them, without the hidden relation.
-            hidden: The relation whose triples are hidden, −1 for none.
-            reverse: Whether the tail is given and heads are candidates: then all relations change direction.
+            context: What else is known of the graph.
 
         Returns:
             Scores, −inf for no candidate ``(num_queries, num_candidates)``.
         """
+
+    def loss(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:
+        """Returns the cross-entropy of the right candidates of a training episode."""
+        return F.cross_entropy(self(episode, query, context).float(), episode.answer)
+
+    def prepare(self, episodes: Sequence[Episode]) -> None:
+        """Looks at all training episodes once before the first of them is trained on."""
+
+
+def features_of(episode: Episode) -> Tensor:
+    """Returns the features of the pairs of an episode.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if episode.features is None:
+        raise ValueError("the episodes have no features of pairs: set data.nearest_relations to 1 or more, such as 16")
+    return episode.features

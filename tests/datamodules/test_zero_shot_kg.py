@@ -9,12 +9,18 @@ import torch
 from datamodules import ZeroShotKGDataModule
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 
 
 @pytest.fixture
 def make(zero_shot_folder, tmp_path):
     def make(**options):
-        options = {"validation_relations": 2, "num_candidates": 10, "queries_per_relation": 6} | options
+        options = {
+            "validation_relations": 2,
+            "num_candidates": 10,
+            "queries_per_relation": 6,
+            "relations_per_batch": 4,
+        } | options
         module = ZeroShotKGDataModule(str(zero_shot_folder), cache_dir=str(tmp_path / "cache"), **options)
         module.setup("fit")
         return module
@@ -24,6 +30,14 @@ def make(zero_shot_folder, tmp_path):
 
 def relations_in(neighborhood: Neighborhood) -> set[int]:
     return set((neighborhood.relation % neighborhood.num_relations).tolist())
+
+
+def without(module, relation, mirrored):
+    """The training triples but those of a relation."""
+    triples = module.graph.triples_of(Role.SEEN)
+    kept = triples[triples[:, 1] != relation]
+    known = Neighborhood.of_triples(kept, module.graph.num_entities, module.graph.num_relations)
+    return known.mirrored() if mirrored else known
 
 
 def test_models_see_no_triple_of_what_they_are_asked_for(make):
@@ -39,22 +53,21 @@ def test_models_see_no_triple_of_what_they_are_asked_for(make):
 
 @pytest.mark.parametrize("direction", ["tail", "head", "both"])
 def test_training_episodes_hide_their_relation_and_have_one_right_candidate(make, direction):
-    module = make(direction=direction, batches_per_epoch=5)
+    module = make(direction=direction, batches_per_epoch=6)
     triples = set(map(tuple, module.graph.triples.tolist()))
     asked = set()
     for batch in module.train_dataloader():
         assert len({episode.relation for episode in batch}) == 4
         for e in batch:
-            asked.add(e.reverse)
             assert module.graph.role[e.relation] == Role.SEEN
-            n = module.graph.num_relations
-            assert (e.paths.edge[:, 2] % n != e.relation).all()
-            assert (e.paths.path[:, 2:4] % n != e.relation).all()
+            assert e.features.shape[:2] == e.candidate.shape == (len(e), 101)
+            head = (int(e.anchor[0]), e.relation, int(e.candidate[0, 0])) not in triples
+            asked.add(head)
+            describe = PairFeatures(without(module, e.relation, head), module.entity_text, module.relation_text)
+            assert torch.allclose(e.features, describe(e.relation, e.anchor, e.candidate), atol=1e-4)
             for anchor, row in zip(e.anchor.tolist(), e.candidate.tolist(), strict=True):
                 right = [
-                    ((c, e.relation, anchor) if e.reverse else (anchor, e.relation, c)) in triples
-                    for c in row
-                    if c >= 0
+                    ((c, e.relation, anchor) if head else (anchor, e.relation, c)) in triples for c in row if c >= 0
                 ]
                 assert right == [True] + [False] * (len(right) - 1)
     assert asked == {"tail": {False}, "head": {True}, "both": {False, True}}[direction]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import ZeroShotKGDataModule
 from lightning_modules import EpisodicExtrapolation
-from relbench_pretrain.knowledge_graph import NearestRelations, PairEncoder
+from relbench_pretrain.knowledge_graph import BoostedRanker, NearestRelations, PairRanker
 
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
 
@@ -21,9 +22,10 @@ def data(folder, tmp_path, **options):
 
 
 def test_it_learns_what_unseen_relations_mean_and_its_checkpoint_ranks_the_same(zero_shot_folder, tmp_path):
-    module = EpisodicExtrapolation(PairEncoder(16, 16, 8, 32, 0.1), lambda p: torch.optim.AdamW(p, lr=5e-3))
+    torch.manual_seed(0)
+    module = EpisodicExtrapolation(PairRanker(2, 32), lambda p: torch.optim.AdamW(p, lr=5e-3))
     untrained = Trainer(**QUIET, enable_checkpointing=False).test(
-        EpisodicExtrapolation(PairEncoder(16, 16, 8, 32, 0.1)), data(zero_shot_folder, tmp_path), verbose=False
+        EpisodicExtrapolation(PairRanker(2, 32)), data(zero_shot_folder, tmp_path), verbose=False
     )
     trainer = Trainer(**QUIET, max_epochs=2, default_root_dir=tmp_path, num_sanity_val_steps=0)
     trainer.fit(module, data(zero_shot_folder, tmp_path))
@@ -43,3 +45,15 @@ def test_the_floor_is_tested_in_the_same_way_without_training(zero_shot_folder, 
     found = tails | heads
     assert {name.split("/")[1] for name in found} == {"tail", "head"}
     assert 0.15 < found["test/tail/candidates_20/mrr"] <= 1
+
+
+def test_boosted_trees_are_fitted_without_an_optimiser_and_kept_in_the_checkpoint(zero_shot_folder, tmp_path):
+    module = EpisodicExtrapolation(BoostedRanker(num_trees=20, num_threads=1))
+    checkpoint = ModelCheckpoint(tmp_path, monitor="val/score", mode="max", filename="best")
+    trainer = Trainer(**QUIET, max_epochs=1, callbacks=[checkpoint])
+    trainer.fit(module, data(zero_shot_folder, tmp_path, batches_per_epoch=1))
+    (found,) = trainer.test(module, data(zero_shot_folder, tmp_path), verbose=False)
+    assert found["test/tail/candidates_20/mrr"] > 0.3
+    loaded = EpisodicExtrapolation.load_from_checkpoint(tmp_path / "best.ckpt", weights_only=False)
+    (again,) = Trainer(**QUIET).test(loaded, data(zero_shot_folder, tmp_path), verbose=False)
+    assert again == pytest.approx(found)

@@ -1,0 +1,91 @@
+"""Boosted trees that rank candidates by the features of pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relbench_pretrain.knowledge_graph.episodes import Episode
+from relbench_pretrain.knowledge_graph.pair_features import NUM_FEATURES
+from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer, features_of
+
+
+class BoostedRanker(PairScorer):
+    """LightGBM's LambdaMART on the features of pairs; it is trained at once, from all episodes, and has no parameters.
+
+    Args:
+        num_trees: How many trees.
+        learning_rate: What each counts.
+        num_leaves: Leaves per tree.
+        num_wrong: The most wrong candidates per query, the first of each.
+        feature_share: Share of the features that a tree may use.
+        num_threads: Threads; 0 for all cores.
+        seed: Seeds the choice of features and queries of each tree.
+    """
+
+    def __init__(
+        self,
+        num_trees: int = 120,
+        learning_rate: float = 0.1,
+        num_leaves: int = 31,
+        num_wrong: int = 80,
+        feature_share: float = 0.5,
+        num_threads: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.num_trees, self.num_wrong, self.num_threads = num_trees, num_wrong, num_threads
+        self.parameters_of_trees = {
+            "objective": "lambdarank", "learning_rate": learning_rate, "num_leaves": num_leaves, "seed": seed,
+            "feature_fraction": feature_share, "bagging_fraction": 0.8, "bagging_freq": 1, "min_data_in_leaf": 50,
+            "lambda_l2": 5.0, "max_bin": 127, "lambdarank_truncation_level": 10, "num_threads": num_threads,
+            "verbose": -1, "deterministic": True, "force_row_wise": True,
+        }  # fmt: skip
+        self.trees: Any = None
+
+    def prepare(self, episodes: Sequence[Episode]) -> None:
+        """Trains the trees, unless a checkpoint brought them."""
+        if self.trees is not None:
+            return
+        rows, right, sizes = [], [], []
+        for episode in episodes:
+            asked = episode.candidate >= 0
+            answer = torch.zeros_like(asked).scatter_(1, episode.answer.unsqueeze(1), True)
+            asked &= answer | ((asked & ~answer).cumsum(1) <= self.num_wrong)
+            rows.append(features_of(episode)[asked].numpy())
+            right.append(answer[asked].numpy())
+            sizes.append(asked.sum(1).numpy())
+        lightgbm = _lightgbm()
+        table = lightgbm.Dataset(
+            np.concatenate(rows), np.concatenate(right).astype(np.float32), group=np.concatenate(sizes)
+        )
+        self.trees = lightgbm.train(self.parameters_of_trees, table, self.num_trees)
+
+    def forward(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:
+        """Scores candidates; see :meth:`PairScorer.forward`."""
+        if self.trees is None:
+            raise ValueError("the boosted trees are not trained: fit them, or give a checkpoint with --ckpt_path")
+        features = features_of(episode)
+        table = features.detach().float().cpu().reshape(-1, NUM_FEATURES).numpy()
+        scores = torch.from_numpy(self.trees.predict(table, num_threads=self.num_threads)).float()
+        return scores.to(features.device).view(features.shape[:2]).masked_fill(episode.candidate < 0, -torch.inf)
+
+    def get_extra_state(self) -> dict[str, str | None]:
+        """Returns the trees as text, which a checkpoint keeps."""
+        return {"trees": None if self.trees is None else self.trees.model_to_string()}
+
+    def set_extra_state(self, state: dict[str, str | None]) -> None:
+        """Takes the trees from a checkpoint."""
+        self.trees = None if state["trees"] is None else _lightgbm().Booster(model_str=state["trees"])
+
+
+def _lightgbm() -> Any:
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise ImportError("LightGBM is not installed: pip install relbench-pretrain[baselines]") from error
+    return lightgbm
