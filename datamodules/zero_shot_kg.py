@@ -40,7 +40,8 @@ class ZeroShotKGDataModule(LightningDataModule):
         relation_texts: A table of relations' descriptions elsewhere, or ``wn18rr``.
         rewrite: What is done to the descriptions of unseen relations, to see how much hangs on them.
         unseen_relations: Makes a zero-shot split with so many unseen relations; 0 keeps that of the folder.
-        validation_relations: How many seen relations are held out, where the folder holds none out.
+        validation_relations: How many seen relations are held out, where the folder holds none out; with 0 all are
+            trained on and nothing is validated, which is for the last run, when all else has been chosen.
         split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
         split_seed: Seeds the choice of relations, and the candidates of validation and test, apart from ``seed``, so
             that runs can be compared.
@@ -157,7 +158,8 @@ class ZeroShotKGDataModule(LightningDataModule):
         if self.graph is not None:
             return
         self.graph, self.entity_text, self.relation_text = self._read()
-        needed = {"fit": Role.VALIDATION, "validate": Role.VALIDATION, "test": Role.UNSEEN}.get(stage)
+        fitted = Role.VALIDATION if self.hparams.validation_relations else None
+        needed = {"fit": fitted, "validate": Role.VALIDATION, "test": Role.UNSEEN}.get(stage)
         if needed is not None and not len(self.graph.triples_of(needed)):
             remedy = "set data.validation_relations" if needed == Role.VALIDATION else "set data.unseen_relations"
             raise KnowledgeGraphError(
@@ -236,7 +238,9 @@ class ZeroShotKGDataModule(LightningDataModule):
         return EpisodeBatches(self.training_episodes(), *sizes, hparams.seed)
 
     def val_dataloader(self) -> list[DataLoader]:
-        """Queries of the relations that are held out, by direction."""
+        """Queries of the relations that are held out, by direction; none where none are."""
+        if not len(self.graph.triples_of(Role.VALIDATION)):
+            return []
         return self._loaders(Role.VALIDATION, False, self.hparams.max_val_queries)
 
     def test_dataloader(self) -> list[DataLoader]:

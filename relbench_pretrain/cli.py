@@ -92,7 +92,10 @@ class RelBenchPretrainCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds one option, and names the other commands and the shipped experiments under the help text."""
         parser.add_argument(
-            "--test_after_fit", type=bool, default=False, help="Test the best checkpoint when training is done."
+            "--test_after_fit",
+            type=bool,
+            default=False,
+            help="Test the best checkpoint when training is done; the last one where nothing is validated.",
         )
         names = sorted(str(path.relative_to(EXPERIMENTS)) for path in EXPERIMENTS.rglob("*.yaml"))
         parser.epilog = (
@@ -109,9 +112,10 @@ class RelBenchPretrainCLI(LightningCLI):
             super().parse_arguments(parser, args)
 
     def after_fit(self) -> None:
-        """Tests the checkpoint that validation chose, if that is wanted."""
+        """Tests the checkpoint that validation chose, if that is wanted; without validation the last weights."""
         if self.config["fit"].test_after_fit and not (self.trainer.interrupted or self.trainer.fast_dev_run):
-            self.trainer.test(self.model, self.datamodule, ckpt_path="best", weights_only=False)
+            chosen = "best" if getattr(self.trainer.checkpoint_callback, "best_model_path", "") else None
+            self.trainer.test(self.model, self.datamodule, ckpt_path=chosen, weights_only=False)
 
     def before_instantiate_classes(self) -> None:
         """Lets the data take the schema of the checkpoint that the model starts from."""

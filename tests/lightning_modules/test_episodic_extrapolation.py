@@ -9,6 +9,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from datamodules import ZeroShotKGDataModule
 from lightning_modules import EpisodicExtrapolation
+from relbench_pretrain.cli import main
 from relbench_pretrain.knowledge_graph import BoostedRanker, NearestRelations, PairRanker
 
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
@@ -57,3 +58,15 @@ def test_boosted_trees_are_fitted_without_an_optimiser_and_kept_in_the_checkpoin
     loaded = EpisodicExtrapolation.load_from_checkpoint(tmp_path / "best.ckpt", weights_only=False)
     (again,) = Trainer(**QUIET).test(loaded, data(zero_shot_folder, tmp_path), verbose=False)
     assert again == pytest.approx(found)
+
+
+def test_without_validation_relations_all_are_trained_on_and_the_last_weights_tested(zero_shot_folder, tmp_path, run_in):
+    main(
+        ["fit", "--config=zero_shot/demo", f"--data.folder={zero_shot_folder}", "--data.validation_relations=0",
+         "--trainer.max_epochs=1", "--data.batches_per_epoch=3", "--data.num_candidates=20", "--test_after_fit=true",
+         "--trainer.enable_progress_bar=false"]
+    )  # fmt: skip
+    folder = run_in / "runs/run/version_0"
+    text = (folder / "metrics.csv").read_text()
+    assert "test/tail/candidates_20/mrr" in text and "val/score" not in text
+    assert (folder / "checkpoints/last.ckpt").is_file()
