@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -19,6 +19,7 @@ from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGra
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
+from relbench_pretrain.knowledge_graph.pictures import ImageEmbedder, RandomConvolutions, image_vectors
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.rewrites import Rewrite
@@ -52,6 +53,9 @@ class ZeroShotKGDataModule(LightningDataModule):
         queries_per_relation: Queries per episode.
         wrong_per_query: Wrong candidates per query in training, drawn evenly from all entities.
         batches_per_epoch: Training batches per epoch.
+        modalities: What the features of pairs may know of entities: all of ``image``, ``text`` and ``structure``, or
+            some, to see what each is worth.
+        image_embedder: Turns pictures into vectors for the features of pairs; random convolutions by default.
         pool_queries: Queries per relation whose features are made before training, from which batches are drawn.
         pool_wrong: Wrong candidates of each of them.
         nearest_relations: How many seen relations, nearest by text, the features of pairs are made of; 0 makes none,
@@ -91,6 +95,8 @@ class ZeroShotKGDataModule(LightningDataModule):
         pool_queries: int = 24,
         pool_wrong: int = 150,
         nearest_relations: int = 16,
+        modalities: Sequence[str] = ("image", "text", "structure"),
+        image_embedder: ImageEmbedder | None = None,
         eval_queries: int = 32,
         max_val_queries: int = 100,
         predict_texts: list[str] | None = None,
@@ -106,6 +112,7 @@ class ZeroShotKGDataModule(LightningDataModule):
         super().__init__()
         self.save_hyperparameters(logger=False)
         self.embedder = text_embedder or HashTextEmbedder(256)
+        self.image_embedder = image_embedder or RandomConvolutions()
         self.training, self.rewrite = training, rewrite
         self.graph: KnowledgeGraph | None = None
         self.readings: GraphReadings | None = None
@@ -165,6 +172,7 @@ class ZeroShotKGDataModule(LightningDataModule):
             raise KnowledgeGraphError(
                 f"'{self.hparams.folder}' has no triple of a relation of the role {needed.name.lower()}: {remedy}"
             )
+        self.entity_image = image_vectors(self.graph, self.image_embedder, self.hparams.cache_dir)
         self.seen_triples = self.graph.triples_of(Role.SEEN)
         self.training_neighborhood = self._neighborhood(self.seen_triples)
         if self.training is not None:
@@ -190,8 +198,9 @@ class ZeroShotKGDataModule(LightningDataModule):
             return None
         if (tested, direction) not in self.described:
             self.described[tested, direction] = PairFeatures(
-                self._known(tested, direction), self.entity_text, self.relation_text, self.hparams.nearest_relations
-            )
+                self._known(tested, direction), self.entity_text, self.relation_text, self.hparams.nearest_relations,
+                self.entity_image, self.hparams.modalities,
+            )  # fmt: skip
         return self.described[tested, direction]
 
     def context(self, stage: str) -> EntityContext:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -13,17 +14,17 @@ from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_pa
 from relbench_pretrain.knowledge_graph.rules import Rules
 
 # What is known of a candidate under each of the nearest relations ...
-RANGE = ("times", "share", "profile", "text")
-ANALOGIES = ("heads alike by text", "heads alike by profile", "heads alike by neighbours")
+RANGE = ("times", "share", "profile", "text", "image")
+ANALOGIES = ("heads alike by text", "heads alike by profile", "heads alike by neighbours", "heads alike by image")
 EDGES = ("edge", "confidence of edges", "coverage of edges")
 PATHS = ("confidence of paths", "all confidence of paths", "coverage of paths", "all coverage of paths")
-OWN = ("like what the head has",)
+OWN = ("text like what the head has", "image like what the head has")
 # ... is summed with weights of five kinds: by text alone in both directions, and as far as the head fits.
 WEIGHTS = ("forward", "backward", "has", "has, wider", "fits")
 HEAD = ("nearest that it has", "best fit", "fits", "fit forward", "fit backward", "times forward")
 PAIR = (
     "degree", "relations", "head's degree", "text to relation", "text to head", "text to both", "weight of paths",
-    "number of paths", "joined", "profile to head", "neighbours to head", "is the head", "nearest",
+    "number of paths", "joined", "profile to head", "neighbours to head", "image to head", "is the head", "nearest",
 )  # fmt: skip
 NAMES = (
     *(f"{name} ({weight})" for weight in WEIGHTS for name in (*RANGE, *ANALOGIES, *EDGES, *PATHS, *OWN)),
@@ -31,6 +32,26 @@ NAMES = (
     *PAIR,
 )
 NUM_FEATURES = len(NAMES)
+MODALITIES = ("image", "text", "structure")
+
+
+def told_by(modalities: Collection[str]) -> np.ndarray:
+    """Returns which features can be told from some of the modalities alone, 0 or 1 ``(NUM_FEATURES,)``.
+
+    Raises:
+        ValueError: If a modality is unknown.
+    """
+    if unknown := set(modalities) - set(MODALITIES):
+        raise ValueError(f"there are no modalities {sorted(unknown)}: they are {', '.join(MODALITIES)}")
+    structural = tuple(f"({weight})" for weight in WEIGHTS[2:])  # these depend on what the head has
+
+    def needs(name: str) -> set[str]:
+        needed = set(name.split()) & set(MODALITIES)
+        if {"like", "heads"} & set(name.split()) or name.endswith(structural):
+            needed.add("structure")
+        return needed or (set() if name in ("is the head", "nearest") else {"structure"})
+
+    return np.array([needs(name.replace("text to relation", "text")) <= set(modalities) for name in NAMES], np.float32)
 
 
 class Nearest(NamedTuple):
@@ -62,15 +83,27 @@ class PairFeatures:
         entity_text: Vectors of the entities' texts, of length 1 ``(num_entities, text_width)``.
         relation_text: The same of the relations, and perhaps of new ones after them ``(num_texts, text_width)``.
         num_nearest: How many of the seen relations.
+        entity_image: Vectors of the entities' pictures, of length 1 or zero ``(num_entities, image_width)``; None for
+            no pictures.
+        modalities: What may be known of entities; features that need another modality are 0.
     """
 
     def __init__(
-        self, neighborhood: Neighborhood, entity_text: Tensor, relation_text: Tensor, num_nearest: int = 16
+        self,
+        neighborhood: Neighborhood,
+        entity_text: Tensor,
+        relation_text: Tensor,
+        num_nearest: int = 16,
+        entity_image: Tensor | None = None,
+        modalities: Collection[str] = MODALITIES,
     ) -> None:
+        self.told = told_by(modalities)
         self.neighborhood = neighborhood
         self.num_relations, self.num_nearest = neighborhood.num_relations, num_nearest
         self.num_entities = len(neighborhood.degree)
         self.entity_text = entity_text.float().numpy()
+        image = torch.zeros(self.num_entities, 1) if entity_image is None else entity_image.float()
+        self.entity_image = image.numpy()
         self.relation_text = relation_text.float().numpy()
         self.counts = neighborhood.counts()
         met = np.asarray((self.counts > 0).sum(0)).ravel()
@@ -115,7 +148,7 @@ class PairFeatures:
         seen = np.concatenate(parts, axis=-1).reshape(*place.shape, -1)
         of_head = np.broadcast_to(of_head[:, None], (*place.shape, len(HEAD)))
         pair = self._pair(near, text, given, place, alike, number)
-        return torch.from_numpy(np.concatenate([seen, of_head, pair], axis=-1).astype(np.float32))
+        return torch.from_numpy(np.concatenate([seen, of_head, pair], axis=-1).astype(np.float32) * self.told)
 
     def _nearest(self, query: np.ndarray, hidden: int) -> Nearest:
         usable = self.rules.number > 0
@@ -131,7 +164,7 @@ class PairFeatures:
         return Nearest(both, np.tile(cosine[chosen], 2), mask, gone)
 
     def _ranges(self, near: Nearest) -> np.ndarray:
-        """Returns how every entity goes with what each relation leads to ``(num_entities, 4, 2 * num_nearest)``."""
+        """Returns how every entity goes with what each relation leads to ``(num_entities, 5, 2 * num_nearest)``."""
         chosen, column = near.directed, np.arange(len(near.directed))
         times = self.counts[:, chosen].toarray()
         members = self.members[:, chosen]
@@ -140,10 +173,13 @@ class PairFeatures:
         center[chosen, column] = 0
         length = (self.square @ near.mask)[:, None] - self.square[:, chosen].toarray()
         alike = (self.profile @ center) / np.sqrt(np.maximum(length, 1e-3)) / (np.linalg.norm(center, axis=0) + 1e-6)
-        text = members.T @ self.entity_text
-        text /= np.linalg.norm(text, axis=1, keepdims=True) + 1e-6
+        views = []
+        for vectors in (self.entity_text, self.entity_image):
+            middle = members.T @ vectors
+            middle /= np.linalg.norm(middle, axis=1, keepdims=True) + 1e-6
+            views.append(vectors @ middle.T)
         share = times / np.maximum(times.sum(0), 1)
-        return np.stack([np.log1p(times), share, alike, self.entity_text @ text.T], axis=1).astype(np.float32)
+        return np.stack([np.log1p(times), share, alike, *views], axis=1).astype(np.float32)
 
     def _weights(self, near: Nearest, of_range: np.ndarray, head: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weighs the nearest relations for each head.
@@ -175,8 +211,8 @@ class PairFeatures:
         return weight.astype(np.float32), np.stack(of_head, axis=1)
 
     def _alike(self, near: Nearest, head: np.ndarray) -> np.ndarray:
-        """Returns how much every entity is like each head by text, profile, neighbours ``(3, num_queries, ·)``."""
-        text = self.entity_text[head] @ self.entity_text.T
+        """Returns how much all are like each head by text, profile, neighbours, image ``(4, num_queries, ·)``."""
+        text, image = (vectors[head] @ vectors.T for vectors in (self.entity_text, self.entity_image))
         kept = self.profile[head] @ sp.diags(near.mask)
         length = np.sqrt(np.maximum(self.square @ near.mask, 1e-3))
         profile = np.asarray((kept @ self.profile.T).todense()) / length[head][:, None] / length
@@ -188,7 +224,7 @@ class PairFeatures:
         link.sum_duplicates()
         length = np.sqrt(np.asarray(link.power(2).sum(1)).ravel()) + 1e-6
         neighbor = np.asarray((link[head] @ link.T).todense()) / length[head][:, None] / length
-        return np.stack([text, profile, neighbor]).astype(np.float32)
+        return np.stack([text, profile, neighbor, image]).astype(np.float32)
 
     def _degree(self, near: Nearest) -> np.ndarray:
         lost = np.asarray(self.counts[:, near.hidden].sum(1)).ravel()
@@ -197,10 +233,11 @@ class PairFeatures:
     def _analogies(
         self, near: Nearest, weight: np.ndarray, alike: np.ndarray, head: np.ndarray, place: np.ndarray
     ) -> np.ndarray:
-        """Returns what relations lead to from heads like the head ``(num_queries, num_candidates, num_weights, 3)``."""
-        kinds, queries, half = *alike.shape[:2], len(near.directed) // 2
-        like = np.maximum(alike, 0)
-        like[:2] **= 4  # texts and profiles are all a little alike
+        """Returns what relations lead to from heads like the head ``(num_queries, num_candidates, num_weights, 4)``."""
+        used = alike if self.entity_image.any() else alike[:-1]
+        kinds, queries, half = *used.shape[:2], len(near.directed) // 2
+        like = np.maximum(used, 0)
+        like[[0, 1, *range(3, kinds)]] **= 4  # texts, profiles and pictures are all a little alike
         like[:, np.arange(queries), head] = 0
         found = np.zeros((queries, place.shape[1], kinds, 2 * half), np.float32)
         for k, relation in enumerate(near.directed):
@@ -209,13 +246,14 @@ class PairFeatures:
             from_, row = np.unique(source, return_inverse=True)
             to, column = np.unique(target, return_inverse=True)
             link = sp.csr_matrix((np.ones(len(row), np.float32), (column, row)), shape=(len(to), len(from_)))
-            total = link @ like[:, :, from_].reshape(-1, len(from_)).T  # (num_targets, 3 * num_queries)
+            total = link @ like[:, :, from_].reshape(-1, len(from_)).T  # (num_targets, kinds * num_queries)
             total /= total.max(0) + 1e-6
             row_of = np.full(self.num_entities, len(to))
             row_of[to] = np.arange(len(to))
             total = np.concatenate([total, np.zeros((1, total.shape[1]), np.float32)]).reshape(-1, kinds, queries)
             found[..., k] = total[row_of[place], :, np.arange(queries)[:, None]]
-        return _summed(weight, found)
+        missing = np.zeros((*found.shape[:2], len(alike) - kinds, 2 * half), np.float32)
+        return _summed(weight, np.concatenate([found, missing], axis=2))
 
     def _joined(
         self, near: Nearest, weight: np.ndarray, head: Tensor, candidate: Tensor, hidden: int
@@ -249,7 +287,7 @@ class PairFeatures:
         return result.reshape(*shape, *result.shape[1:]), number.reshape(*shape, 3)
 
     def _own(self, near: Nearest, weight: np.ndarray, head: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """Returns how much candidates' texts are like those of what the head has ``(·, ·, num_weights, 1)``."""
+        """Returns how much candidates' texts and images are like those of what the head has ``(·, ·, ·, 2)``."""
         n, column = self.neighborhood, np.full(2 * self.num_relations, -1)
         column[near.directed] = np.arange(len(near.directed))
         length = n.degree[head]
@@ -259,10 +297,13 @@ class PairFeatures:
         row = query[kept] * len(near.directed) + column[n.relation[edge[kept]]]
         shape = (len(head) * len(near.directed), self.num_entities)
         has = sp.csr_matrix((np.ones(len(row), np.float32), (row, n.neighbor[edge[kept]])), shape=shape)
-        text = has @ self.entity_text
-        text /= np.linalg.norm(text, axis=1, keepdims=True) + 1e-6
-        text = weight @ text.reshape(len(head), len(near.directed), -1)  # (num_queries, num_weights, text_width)
-        return (self.entity_text[place] @ text.transpose(0, 2, 1))[..., None]
+        views = []
+        for vectors in (self.entity_text, self.entity_image):
+            middle = has @ vectors
+            middle /= np.linalg.norm(middle, axis=1, keepdims=True) + 1e-6
+            middle = weight @ middle.reshape(len(head), len(near.directed), -1)  # (num_queries, num_weights, width)
+            views.append(vectors[place] @ middle.transpose(0, 2, 1))
+        return np.stack(views, axis=-1)
 
     def _pair(
         self,
@@ -289,6 +330,7 @@ class PairFeatures:
             *np.moveaxis(number, -1, 0),
             alike[1][row, place],
             alike[2][row, place],
+            alike[3][row, place],
             place == head[:, None],
             np.full(place.shape, near.cosine.max()),
         ]

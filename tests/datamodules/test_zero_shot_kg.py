@@ -14,7 +14,7 @@ from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 
 @pytest.fixture
 def make(zero_shot_folder, tmp_path):
-    def make(**options):
+    def make(stage="fit", **options):
         options = {
             "validation_relations": 2,
             "num_candidates": 10,
@@ -22,7 +22,7 @@ def make(zero_shot_folder, tmp_path):
             "relations_per_batch": 4,
         } | options
         module = ZeroShotKGDataModule(str(zero_shot_folder), cache_dir=str(tmp_path / "cache"), **options)
-        module.setup("fit")
+        module.setup(stage)
         return module
 
     return make
@@ -104,7 +104,9 @@ def test_a_split_can_be_made_anew(make):
 
 def test_nothing_to_validate_on_is_said_with_the_remedy(make):
     with pytest.raises(KnowledgeGraphError, match="data.validation_relations"):
-        make(validation_relations=0)
+        make("validate", validation_relations=0)
+    module = make(validation_relations=0)  # training on all relations
+    assert module.val_dataloader() == [] and not len(module.graph.relations_of(Role.VALIDATION))
 
 
 def test_vectors_of_texts_are_kept_and_of_length_one(make, tmp_path):

@@ -60,7 +60,9 @@ def test_boosted_trees_are_fitted_without_an_optimiser_and_kept_in_the_checkpoin
     assert again == pytest.approx(found)
 
 
-def test_without_validation_relations_all_are_trained_on_and_the_last_weights_tested(zero_shot_folder, tmp_path, run_in):
+def test_without_validation_relations_all_are_trained_on_and_the_last_weights_tested(
+    zero_shot_folder, tmp_path, run_in
+):
     main(
         ["fit", "--config=zero_shot/demo", f"--data.folder={zero_shot_folder}", "--data.validation_relations=0",
          "--trainer.max_epochs=1", "--data.batches_per_epoch=3", "--data.num_candidates=20", "--test_after_fit=true",

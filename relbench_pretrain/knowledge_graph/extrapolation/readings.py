@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.lib.format import open_memmap
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from relbench_pretrain.knowledge_graph.extrapolation.modalities import Reading, Readings, ReadingSpec
 from relbench_pretrain.knowledge_graph.extrapolation.tokenizers import TextTokenizer
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError
-from relbench_pretrain.relational.cache import cache_folder
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph
+from relbench_pretrain.knowledge_graph.pictures import read_pictures
 
 
 class GraphReadings:
@@ -114,43 +109,3 @@ def _image_reading(
     specs["image"] = ReadingSpec("vector", vectors.size(1))
     present = ~vectors.isnan().any(1)
     return Reading(torch.nn.functional.normalize(vectors.nan_to_num()), present)
-
-
-def read_pictures(paths: Sequence[Path | None], size: int, cache_dir: str | None = None) -> np.ndarray:
-    """Reads pictures once, brings them to one size, and keeps them on disk as one memory-mapped array.
-
-    Args:
-        paths: The pictures; None for none.
-        size: Width and height.
-        cache_dir: Where the array is kept; ``pictures`` in the package's cache folder by default.
-
-    Returns:
-        uint8, zero where there is none ``(num_paths, 3, size, size)``.
-
-    Raises:
-        KnowledgeGraphError: If a picture cannot be read.
-    """
-    told = [f"{path}:{path.stat().st_mtime_ns}" if path else "" for path in paths]
-    digest = hashlib.sha256("\0".join([str(size), *told]).encode()).hexdigest()[:24]
-    target = (Path(cache_dir) if cache_dir else cache_folder() / "pictures") / f"{digest}.npy"
-    if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_suffix(f".{os.getpid()}.new")
-        try:
-            array = open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size))
-            for row, path in zip(array, paths, strict=True):
-                if path is not None:
-                    row[:] = _picture(path, size)
-            array.flush()
-            temporary.rename(target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    return np.load(target, mmap_mode="r")
-
-
-def _picture(path: Path, size: int) -> np.ndarray:
-    try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB").resize((size, size))).transpose(2, 0, 1)
-    except (UnidentifiedImageError, OSError) as error:
-        raise KnowledgeGraphError(f"the picture {path} cannot be read ({error}): mend or remove it") from None

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from relbench_pretrain.knowledge_graph.demo import write_demo_graph
-from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings, read_pictures
+from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings
 from relbench_pretrain.knowledge_graph.extrapolation.tokenizers import GraphWords, PretrainedTokenizer
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
@@ -64,17 +62,3 @@ def test_without_a_tokenizer_texts_are_vectors_and_modalities_can_be_left_out(gr
     assert set(found.entity) == {"text"} and found.specs["text"].kind == "vector"
     assert set(readings(graph, tmp_path, use_texts=False, picture_size=16).entity) == {"image"}
     assert "image" not in readings(graph, tmp_path, picture_size=0).entity  # the demo has no vectors of pictures
-
-
-def test_pictures_are_read_once_and_a_bad_one_is_named(tmp_path):
-    path = tmp_path / "a.png"
-    Image.fromarray(np.full((4, 4, 3), 9, np.uint8)).save(path)
-    first = read_pictures([None, path], 4, str(tmp_path / "cache"))
-    (kept,) = (tmp_path / "cache").iterdir()
-    before = kept.stat().st_mtime_ns
-    assert (read_pictures([None, path], 4, str(tmp_path / "cache")) == first).all()
-    assert kept.stat().st_mtime_ns == before and first[1].min() == 9 and first[0].max() == 0
-    path.write_text(json.dumps("no picture"))
-    with pytest.raises(KnowledgeGraphError, match=r"a\.png cannot be read"):
-        read_pictures([path], 4, str(tmp_path / "cache"))
-    assert len(list((tmp_path / "cache").iterdir())) == 1  # nothing half written
