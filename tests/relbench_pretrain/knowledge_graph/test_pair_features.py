@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
-from relbench_pretrain.knowledge_graph.pair_features import NAMES, NUM_FEATURES, PairFeatures
+from relbench_pretrain.knowledge_graph.pair_features import NAMES, NUM_FEATURES, PairFeatures, told_by
 from relbench_pretrain.knowledge_graph.rules import Rules
 
 ENTITIES, RELATIONS, WIDTH = 20, 5, 8
@@ -112,3 +112,34 @@ def test_rules_are_those_that_trying_every_path_finds():
     assert confidence == pytest.approx(both / (len(edges) + 5))
     assert coverage == pytest.approx(both / len(pairs))
     assert (rules.of_edges(np.array([first]), np.array([first])) == 0).all()
+
+
+def test_pictures_are_compared_as_texts_are():
+    """The features of pictures are those that texts would have in their place."""
+    neighborhood = Neighborhood.of_triples(random_triples(), ENTITIES, RELATIONS)
+    one, two, relation = texts(ENTITIES, 1), texts(ENTITIES, 7), texts(RELATIONS + 1, 2)
+    first = PairFeatures(neighborhood, one, relation, 3, two)(3, HEAD, CANDIDATE)
+    second = PairFeatures(neighborhood, two, relation, 3, one)(3, HEAD, CANDIDATE)
+    pairs = [(i, NAMES.index(name.replace("text", "image"))) for i, name in enumerate(NAMES) if "text" in name.split()
+             and name.replace("text", "image") in NAMES]  # fmt: skip
+    assert len(pairs) == 16
+    for text, image in pairs:
+        assert torch.allclose(first[..., text], second[..., image], atol=1e-5), NAMES[text]
+    without = PairFeatures(neighborhood, one, relation, 3)(3, HEAD, CANDIDATE)
+    image = torch.tensor(["image" in name.split() for name in NAMES])
+    assert (without[..., image] == 0).all() and torch.allclose(without[..., ~image], first[..., ~image], atol=1e-5)
+
+
+def test_features_that_need_a_modality_left_out_are_zero():
+    neighborhood = Neighborhood.of_triples(random_triples(), ENTITIES, RELATIONS)
+    one, two, relation = texts(ENTITIES, 1), texts(ENTITIES, 7), texts(RELATIONS + 1, 2)
+    whole = PairFeatures(neighborhood, one, relation, 3, two)(3, HEAD, CANDIDATE)
+    for left in (("image", "text"), ("image",), ("text",), ("structure",)):
+        told = PairFeatures(neighborhood, one, relation, 3, two, left)(3, HEAD, CANDIDATE)
+        kept = torch.from_numpy(told_by(left)).bool()
+        assert (told[..., ~kept] == 0).all() and torch.equal(told[..., kept], whole[..., kept]) and kept.any()
+        text, image = (v if name in left else texts(ENTITIES, 8) for name, v in (("text", one), ("image", two)))
+        other = PairFeatures(neighborhood, text, relation, 3, image, left)(3, HEAD, CANDIDATE)
+        assert torch.equal(told, other)
+    with pytest.raises(ValueError, match="sound"):
+        told_by(["sound"])
