@@ -137,11 +137,10 @@ class RelationExtrapolation(ZeroShotRanking):
         self.pairs = RelationPairs(triples, data.graph.num_relations)
         self.known = KnownTriples(torch.from_numpy(triples), *self.sizes)
         self.neighbor_table = NeighborTable(data.neighbor_graph, self.hparams.neighbors)
-        self._ddp_params_and_buffers_to_ignore = [
-            f"{part}.{name}"
-            for part in ("pairs", "known", "neighbor_table")
-            for name, _ in getattr(self, part).named_buffers()
-        ]
+        # All devices know the same graph; of neighbours each has its own history.
+        shared = ("pairs", "known", "neighbor_table")
+        buffers = [f"{part}.{name}" for part in shared for name, _ in getattr(self, part).named_buffers()]
+        self._ddp_params_and_buffers_to_ignore = ["history", *buffers]
         self._forget()
         self.make_metrics(data.directions, data.protocol)
 

@@ -30,3 +30,18 @@ def test_two_processes_share_seeds_without_overlap_and_keep_equal_weights(tmp_pa
     assert not seeds[0] & seeds[1]
     assert len(list(tmp_path.glob("run/version_*"))) == 1
     assert (tmp_path / "run/version_0/backbone/last/backbone.safetensors").is_file()
+
+
+@pytest.mark.ddp
+def test_all_phases_of_relation_extrapolation_keep_equal_weights_on_batches_of_their_own(zero_shot_folder, tmp_path):
+    import torch
+
+    worker = WORKER.with_name("ddp_extrapolation.py")
+    command = [sys.executable, str(worker), str(zero_shot_folder), str(tmp_path)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert result.returncode == 0, result.stderr[-3000:]
+    first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
+    for name, value in first["weights"].items():
+        assert torch.allclose(value, second["weights"][name], atol=1e-6), name
+    assert len(first["seeds"]) == len(second["seeds"]) == 9 and not set(first["seeds"]) & set(second["seeds"])
+    assert first["score"] == second["score"] > 0
