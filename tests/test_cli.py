@@ -88,11 +88,16 @@ def test_a_text_embedder_can_be_given_with_its_settings(experiment, capsys, run_
     assert embedder["init_args"] == {"width": 9}
 
 
-def test_relations_given_as_texts_get_triples(run_in, capsys):
+@pytest.mark.parametrize("experiment", ["demo", "demo-mre"])
+def test_relations_given_as_texts_get_triples(experiment, run_in, capsys):
     data = ["--data.predict_texts=[From music in the north to wide red plain trade in the south.]",
             "--data.predict_heads=[e1, e2]", "--data.predict_top=3"]  # fmt: skip
-    common = ["--config=zero_shot/demo", "--trainer.enable_progress_bar=false"]
-    main(["fit", *common, "--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1"])
+    common = [f"--config=zero_shot/{experiment}", "--trainer.enable_progress_bar=false"]
+    short = ["--trainer.max_epochs=1", "--data.batches_per_epoch=2", "--trainer.limit_val_batches=1"]
+    if experiment == "demo-mre":
+        short[0] = "--trainer.max_epochs=3"
+        short += [f"--data.training.{phase}_epochs=1" for phase in ("fusion", "extractor", "adversarial")]
+    main(["fit", *common, *short])
     main(["predict", *common, *data, "--ckpt_path=runs/run/version_0/checkpoints/best.ckpt"])
     with (run_in / "runs/run/version_1/triples.csv").open() as file:
         rows = list(csv.DictReader(file))
