@@ -139,11 +139,14 @@ class PairFeatures:
         weight, of_head = self._weights(near, of_range, given)  # (num_queries, num_weights, 2 * num_nearest)
         alike = self._alike(near, given)
         joined, number = self._joined(near, weight, head, candidate, relation)
+        # Queries share most of their candidates: each is described once for all of them.
+        met, row = np.unique(place, return_inverse=True)
+        cell = row.reshape(place.shape), np.arange(len(given))[:, None]
         parts = [
-            _summed(weight, of_range[place]),
-            self._analogies(near, weight, alike, given, place),
+            _summed(weight, of_range[met])[cell],
+            self._analogies(near, weight, alike, given, met)[cell],
             joined,
-            self._own(near, weight, given, place),
+            self._own(near, weight, given, met)[cell],
         ]
         seen = np.concatenate(parts, axis=-1).reshape(*place.shape, -1)
         of_head = np.broadcast_to(of_head[:, None], (*place.shape, len(HEAD)))
@@ -231,29 +234,29 @@ class PairFeatures:
         return self.neighborhood.degree - lost
 
     def _analogies(
-        self, near: Nearest, weight: np.ndarray, alike: np.ndarray, head: np.ndarray, place: np.ndarray
+        self, near: Nearest, weight: np.ndarray, alike: np.ndarray, head: np.ndarray, met: np.ndarray
     ) -> np.ndarray:
-        """Returns what relations lead to from heads like the head ``(num_queries, num_candidates, num_weights, 4)``."""
+        """Returns what relations lead to from heads like the head ``(num_met, num_queries, num_weights, 4)``."""
         used = alike if self.entity_image.any() else alike[:-1]
         kinds, queries, half = *used.shape[:2], len(near.directed) // 2
         like = np.maximum(used, 0)
         like[[0, 1, *range(3, kinds)]] **= 4  # texts, profiles and pictures are all a little alike
         like[:, np.arange(queries), head] = 0
-        found = np.zeros((queries, place.shape[1], kinds, 2 * half), np.float32)
+        row_of = np.full(self.num_entities, -1)
+        row_of[met] = np.arange(len(met))
+        result = np.zeros((len(met), queries, weight.shape[1], len(alike)), np.float32)
         for k, relation in enumerate(near.directed):
             ends = self.ends[relation % self.num_relations]
             source, target = ends if k < half else ends[::-1]
-            from_, row = np.unique(source, return_inverse=True)
-            to, column = np.unique(target, return_inverse=True)
-            link = sp.csr_matrix((np.ones(len(row), np.float32), (column, row)), shape=(len(to), len(from_)))
+            from_, column = np.unique(source, return_inverse=True)
+            to, row = np.unique(target, return_inverse=True)
+            link = sp.csr_matrix((np.ones(len(row), np.float32), (row, column)), shape=(len(to), len(from_)))
             total = link @ like[:, :, from_].reshape(-1, len(from_)).T  # (num_targets, kinds * num_queries)
             total /= total.max(0) + 1e-6
-            row_of = np.full(self.num_entities, len(to))
-            row_of[to] = np.arange(len(to))
-            total = np.concatenate([total, np.zeros((1, total.shape[1]), np.float32)]).reshape(-1, kinds, queries)
-            found[..., k] = total[row_of[place], :, np.arange(queries)[:, None]]
-        missing = np.zeros((*found.shape[:2], len(alike) - kinds, 2 * half), np.float32)
-        return _summed(weight, np.concatenate([found, missing], axis=2))
+            asked = row_of[to] >= 0
+            total = total[asked].reshape(-1, kinds, queries).transpose(0, 2, 1)
+            result[row_of[to[asked]], ..., :kinds] += weight[:, :, k, None] * total[:, :, None]
+        return result
 
     def _joined(
         self, near: Nearest, weight: np.ndarray, head: Tensor, candidate: Tensor, hidden: int
@@ -286,8 +289,8 @@ class PairFeatures:
             number[cell, 1] = np.log1p(np.diff(first, append=len(path)))
         return result.reshape(*shape, *result.shape[1:]), number.reshape(*shape, 3)
 
-    def _own(self, near: Nearest, weight: np.ndarray, head: np.ndarray, place: np.ndarray) -> np.ndarray:
-        """Returns how much candidates' texts and images are like those of what the head has ``(·, ·, ·, 2)``."""
+    def _own(self, near: Nearest, weight: np.ndarray, head: np.ndarray, met: np.ndarray) -> np.ndarray:
+        """Returns how much texts and pictures are like those of what the head has ``(num_met, num_queries, ·, 2)``."""
         n, column = self.neighborhood, np.full(2 * self.num_relations, -1)
         column[near.directed] = np.arange(len(near.directed))
         length = n.degree[head]
@@ -302,7 +305,7 @@ class PairFeatures:
             middle = has @ vectors
             middle /= np.linalg.norm(middle, axis=1, keepdims=True) + 1e-6
             middle = weight @ middle.reshape(len(head), len(near.directed), -1)  # (num_queries, num_weights, width)
-            views.append(vectors[place] @ middle.transpose(0, 2, 1))
+            views.append((vectors[met] @ middle.reshape(-1, vectors.shape[1]).T).reshape(len(met), *weight.shape[:2]))
         return np.stack(views, axis=-1)
 
     def _pair(
@@ -338,13 +341,13 @@ class PairFeatures:
 
 
 def _summed(weight: np.ndarray, value: np.ndarray) -> np.ndarray:
-    """Sums values of relations ``(num_queries, num_candidates, num_values, 2 * num_nearest)`` with each weight.
+    """Sums values of relations ``(num_met, num_values, 2 * num_nearest)`` with the weights of every query.
 
     Returns:
-        ``(num_queries, num_candidates, num_weights, num_values)``.
+        ``(num_met, num_queries, num_weights, num_values)``.
     """
-    flat = value.reshape(len(value), -1, value.shape[-1]) @ weight.transpose(0, 2, 1)
-    return flat.reshape(*value.shape[:3], -1).swapaxes(2, 3)
+    flat = value.reshape(-1, value.shape[-1]) @ weight.reshape(-1, weight.shape[-1]).T
+    return np.moveaxis(flat.reshape(*value.shape[:2], *weight.shape[:2]), 1, -1)
 
 
 def _groups(cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
