@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -160,6 +161,12 @@ class RelationExtrapolation(ZeroShotRanking):
 
     def on_train_start(self) -> None:
         """Encodes all entities, from which the first batches take their neighbours."""
+        training, epochs = self.trainer.datamodule.training, self.trainer.max_epochs or -1
+        if training.generates and 0 < epochs <= sum(training.epochs[:2]):
+            rank_zero_warn(
+                f"trainer.max_epochs is {epochs}, and the generator's turn comes after {sum(training.epochs[:2])}: "
+                "relations will be ranked by the consolidator alone"
+            )
         if not self._history_begun:
             readings = self.trainer.datamodule.readings
             self.history.copy_(encode_entities(self.learner, readings, self.sizes[0], self.device))
