@@ -33,7 +33,8 @@ class ZeroShotKGDataModule(LightningDataModule):
 
     Training asks for the seen relations, each as if it were unseen: its own triples are hidden. Validation asks for
     relations that are held out whole, and the test for the unseen ones. No triple of a relation that is asked for, nor
-    any validation triple in training, is among those that a model sees; in the test it sees the validation relations'.
+    any validation triple in training, is among those that a model sees; in the test rankers of episodes see the
+    validation relations'.
 
     Args:
         folder: The graph's folder, see :func:`read_knowledge_graph`, or ``demo`` for the built-in one.
@@ -116,6 +117,7 @@ class ZeroShotKGDataModule(LightningDataModule):
         self.training, self.rewrite = training, rewrite
         self.graph: KnowledgeGraph | None = None
         self.readings: GraphReadings | None = None
+        self.pictured, self.entity_image = False, None
         self.described: dict[tuple[bool, Direction], PairFeatures] = {}
         self.episodes: list[TrainingEpisodes] | None = None
 
@@ -172,7 +174,6 @@ class ZeroShotKGDataModule(LightningDataModule):
             raise KnowledgeGraphError(
                 f"'{self.hparams.folder}' has no triple of a relation of the role {needed.name.lower()}: {remedy}"
             )
-        self.entity_image = image_vectors(self.graph, self.image_embedder, self.hparams.cache_dir)
         self.seen_triples = self.graph.triples_of(Role.SEEN)
         self.training_neighborhood = self._neighborhood(self.seen_triples)
         if self.training is not None:
@@ -197,6 +198,9 @@ class ZeroShotKGDataModule(LightningDataModule):
         if not self.hparams.nearest_relations or self.training is not None:
             return None
         if (tested, direction) not in self.described:
+            if not self.pictured:
+                self.entity_image = image_vectors(self.graph, self.image_embedder, self.hparams.cache_dir)
+                self.pictured = True
             self.described[tested, direction] = PairFeatures(
                 self._known(tested, direction), self.entity_text, self.relation_text, self.hparams.nearest_relations,
                 self.entity_image, self.hparams.modalities,

@@ -43,8 +43,8 @@ WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
 class RelationExtrapolation(ZeroShotRanking):
     """MRE (Cai et al. 2024): relations that are known by their text alone get vectors from a generator.
 
-    Of neighbours the consolidator sees what the learner last made of them (Fey et al. 2021, GNNAutoScale), so that a
-    step encodes the entities of its triples and no others.
+    In every stage the neighbours are those of seen triples. Of them the consolidator sees what the learner
+    last made of them (Fey et al. 2021, GNNAutoScale), so that a step encodes the entities of its triples and no others.
 
     ``data.training`` says in which order the parts are trained, and what of a graph they read. A relation's tails are
     ranked by the mean cosine between E(h, t) and its generated vectors; before the generator has been trained, and
@@ -69,7 +69,8 @@ class RelationExtrapolation(ZeroShotRanking):
         critic_steps: Steps of the critic for one of the generator.
         generated: Vectors per relation in validation and test.
         neighbors: The most neighbours whose mean the extractor sees.
-        hide_relation: Whether the extractor sees no neighbours under the relation of the pair that it learns from.
+        hide_relation: Whether the means of neighbours that the extractor sees leave out those under the relation of the
+            pair that it learns from; the few that the consolidator drew stay in the vectors of entities.
         clip: The largest norm of a gradient.
         learner_weights: Weights for the learner to begin with: a checkpoint of this module, a safetensors file or a
             folder with one, or a model on the Hub.
@@ -106,6 +107,8 @@ class RelationExtrapolation(ZeroShotRanking):
         self.save_hyperparameters()
         if unknown := set(weights or {}) - set(WEIGHTS):
             raise ValueError(f"weights of {sorted(unknown)}: the losses are {sorted(WEIGHTS)}")
+        if critic_steps < 1:
+            raise ValueError(f"critic_steps must be positive, got {critic_steps}")
         self.automatic_optimization = False
         self.learner = learner
         self.consolidator = consolidator or StructureConsolidator()
@@ -128,8 +131,10 @@ class RelationExtrapolation(ZeroShotRanking):
         """Takes from the data what may be known of the graph.
 
         Raises:
-            ValueError: If the data makes episodes, or is of another graph than the checkpoint.
+            ValueError: If the data makes episodes, or is of another graph than the checkpoint, or in half precision.
         """
+        if self.trainer.precision == "16-mixed":
+            raise ValueError("gradients are clipped by hand, which 16-mixed does not allow: use bf16-mixed")
         data = self.trainer.datamodule
         if data.readings is None:
             raise ValueError("RelationExtrapolation wants data.training: MultimodalTraining")
@@ -156,18 +161,18 @@ class RelationExtrapolation(ZeroShotRanking):
         self.critic.build(self.sizes[1])
         if first:
             self.register_buffer("history", torch.zeros(self.sizes[0], self.learner.entity_width))
-        if first and self.hparams.learner_weights and self._trainer is not None:
-            load_learner(self.learner, self.hparams.learner_weights)
 
     def on_train_start(self) -> None:
         """Encodes all entities, from which the first batches take their neighbours."""
-        training, epochs = self.trainer.datamodule.training, self.trainer.max_epochs or -1
-        if training.generates and 0 < epochs <= sum(training.epochs[:2]):
+        phases, epochs = self.trainer.datamodule.training.epochs, self.trainer.max_epochs or -1
+        if 0 < epochs < sum(phases):
             rank_zero_warn(
-                f"trainer.max_epochs is {epochs}, and the generator's turn comes after {sum(training.epochs[:2])}: "
-                "relations will be ranked by the consolidator alone"
+                f"trainer.max_epochs is {epochs}, and data.training has {sum(phases)} epochs in its phases: the generator "
+                f"will have {max(0, epochs - sum(phases[:2]))} of its {phases[2]}"
             )
         if not self._history_begun:
+            if self.hparams.learner_weights:
+                load_learner(self.learner, self.hparams.learner_weights)
             readings = self.trainer.datamodule.readings
             self.history.copy_(encode_entities(self.learner, readings, self.sizes[0], self.device))
             self._history_begun = True
@@ -331,8 +336,9 @@ class RelationExtrapolation(ZeroShotRanking):
         return found(episode.relation, head, tail).masked_fill(episode.candidate < 0, -torch.inf)
 
     def _triple_score(self, relation: int, head: Tensor, tail: Tensor) -> Tensor:
-        tables = self.tables
-        return self.score(tables.entity[head], tables.relation[relation], tables.entity[tail])
+        entity, wanted = self.tables.entity, self.tables.relation[relation]
+        parts = zip(head.split(8), tail.split(8), strict=True)
+        return torch.cat([self.score(entity[h], wanted, entity[t]) for h, t in parts])
 
     def _generated_score(self, relation: int, head: Tensor, tail: Tensor) -> Tensor:
         draws = torch.Generator(self.device).manual_seed(relation)
@@ -346,8 +352,9 @@ class RelationExtrapolation(ZeroShotRanking):
 
     def validation_score(self, mrr: Tensor) -> Tensor:
         """Returns the mean reciprocal rank; 0 as long as a generator is still to come."""
-        waits = self.trainer.datamodule.training.generates and not self.generator_steps
-        return torch.zeros_like(mrr) if waits else mrr
+        phases, epochs = self.trainer.datamodule.training.epochs, self.trainer.max_epochs
+        comes = phases[2] > 0 and (epochs is None or epochs < 0 or epochs > sum(phases[:2]))
+        return torch.zeros_like(mrr) if comes and not self.generator_steps else mrr
 
     # Checkpoints
 
@@ -370,6 +377,7 @@ class RelationExtrapolation(ZeroShotRanking):
         if self.specs is not None and (self.specs, self.sizes) != (specs, sizes):
             raise ValueError(
                 f"checkpoint and data do not belong together: {self.sizes[0]} entities, {self.sizes[1]} relations and "
-                f"{self.specs}, against {sizes[0]}, {sizes[1]} and {specs}"
+                f"{self.specs}, against {sizes[0]}, {sizes[1]} and {specs}; give the data.folder, data.training and split "
+                "that it was trained with"
             )
         self.specs, self.sizes = specs, sizes

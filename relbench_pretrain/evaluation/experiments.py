@@ -73,6 +73,8 @@ def _comparisons(table: pd.DataFrame, metrics: Sequence[str], against: Mapping[s
     rows = []
     for name, others in against.items():
         for other in others:
+            if other not in against:
+                raise ValueError(f"'{name}' is compared with '{other}', which is no experiment of the study")
             if name in runs and other in runs:
                 gains = [interval((runs[name][m] - runs[other][m]).dropna()) for m in metrics]
                 rows.append([f"{name} over {other}", *gains])

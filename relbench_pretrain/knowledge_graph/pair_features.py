@@ -51,7 +51,7 @@ def told_by(modalities: Collection[str]) -> np.ndarray:
             needed.add("structure")
         return needed or (set() if name in ("is the head", "nearest") else {"structure"})
 
-    return np.array([needs(name.replace("text to relation", "text")) <= set(modalities) for name in NAMES], np.float32)
+    return np.array([needs(name) <= set(modalities) for name in NAMES], np.float32)
 
 
 class Nearest(NamedTuple):

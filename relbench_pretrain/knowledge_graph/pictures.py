@@ -123,5 +123,5 @@ def image_vectors(graph: KnowledgeGraph, embedder: ImageEmbedder, cache_dir: str
     else:
         return None
     known = vectors[present]
-    vectors = F.normalize((vectors - known.mean(0)) / (known.std(0) + 1e-6))
+    vectors = F.normalize((vectors - known.mean(0)) / (known.std(0, unbiased=False) + 1e-6))
     return torch.where(present.unsqueeze(1), vectors, 0.0)

@@ -68,8 +68,8 @@ class LateFusion(Learner):
     def build(self, specs: dict[str, ReadingSpec], num_entities: int) -> None:
         if self.built:
             return
-        if set(specs) != {"image", "text"}:
-            raise ValueError(f"LateFusion wants images and texts of entities, the data has {sorted(specs)}: use M3AE")
+        if "image" not in specs:
+            raise ValueError("LateFusion wants pictures of entities, and the data has none: use M3AE")
         self.image.build({"image": specs["image"]}, num_entities)
         self.text.build({"text": specs["text"]}, num_entities)
         self.fuse.build(self.entity_width)
@@ -90,6 +90,8 @@ class LateFusion(Learner):
         return result
 
     def _both(self, readings: Readings) -> tuple[Tensor, Tensor]:
+        if set(readings) != {"image", "text"}:
+            raise ValueError("LateFusion wants both readings: set data.training.use_images and use_texts, or use M3AE")
         number = len(readings["text"].values)
         image, text = ({name: readings[name]} for name in ("image", "text"))
         return self.image.encode(image, number), self.text.encode(text, number)

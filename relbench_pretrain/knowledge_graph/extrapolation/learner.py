@@ -69,7 +69,9 @@ class EntityTable(Learner):
 
     def build(self, specs: dict[str, ReadingSpec], num_entities: int) -> None:
         if specs["text"].kind != "vector":
-            raise ValueError("EntityTable takes relations from vectors of their texts: leave data.tokenizer out")
+            raise ValueError(
+                "EntityTable takes relations from vectors of their texts: leave data.training.tokenizer out"
+            )
         self.relation_width = specs["text"].size
         if self.table is None:
             self.table = nn.Embedding(num_entities, self.entity_width)

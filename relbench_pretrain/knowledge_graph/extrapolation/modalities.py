@@ -34,11 +34,13 @@ class ReadingSpec(NamedTuple):
         kind: ``"picture"``, ``"words"`` or ``"vector"``.
         size: Width and height of pictures, the longest text, or the width of vectors.
         vocabulary: How many numbers of words there are.
+        digest: Tells one vocabulary from another of the same size.
     """
 
     kind: Literal["picture", "words", "vector"]
     size: int
     vocabulary: int = 0
+    digest: str = ""
 
 
 class Modality(nn.Module):

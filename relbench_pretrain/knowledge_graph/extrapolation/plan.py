@@ -53,11 +53,6 @@ class MultimodalTraining:
         self.triples_per_batch, self.neighbors, self.picture_size = triples_per_batch, neighbors, picture_size
         self.tokenizer, self.use_images, self.use_texts = tokenizer, use_images, use_texts
 
-    @property
-    def generates(self) -> bool:
-        """Whether a generator is trained."""
-        return self.epochs[2] > 0
-
     def readings(
         self,
         graph: KnowledgeGraph,

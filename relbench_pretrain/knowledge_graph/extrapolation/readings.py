@@ -10,7 +10,7 @@ from torch import Tensor
 
 from relbench_pretrain.knowledge_graph.extrapolation.modalities import Reading, Readings, ReadingSpec
 from relbench_pretrain.knowledge_graph.extrapolation.tokenizers import TextTokenizer
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.pictures import read_pictures
 
 
@@ -57,7 +57,7 @@ class GraphReadings:
             cache_dir: Where pictures of one size are kept.
 
         Raises:
-            KnowledgeGraphError: If a picture cannot be read.
+            KnowledgeGraphError: If a picture cannot be read, or pictures have no size.
         """
         specs: dict[str, ReadingSpec] = {}
         image = _image_reading(graph, picture_size, cache_dir, specs) if use_images else None
@@ -66,11 +66,13 @@ class GraphReadings:
             entity, relation = entity_text, relation_text
             specs["text"] = ReadingSpec("vector", relation_text.size(1))
         else:
-            known = [*texts, *graph.relation_texts]
-            numbers, vocabulary = tokenizer([*known, *new_relations], known)
+            # Not from those of other relations, which may be rewritten or new when a model is tested.
+            known = [*texts, *(graph.relation_texts[r] for r in graph.relations_of(Role.SEEN))]
+            numbers, vocabulary, digest = tokenizer([*texts, *graph.relation_texts, *new_relations], known)
             entity, relation = numbers[: len(texts)], numbers[len(texts) :]
-            specs["text"] = ReadingSpec("words", numbers.size(1), vocabulary)
-        present = torch.tensor([bool(text) for text in texts])
+            specs["text"] = ReadingSpec("words", numbers.size(1), vocabulary, digest)
+        rows = zip(graph.entities, graph.names, graph.descriptions, strict=True)
+        present = torch.tensor([bool(text) or name != entity for entity, name, text in rows])
         return cls(image, Reading(entity, present) if use_texts else None, relation, specs)
 
     def of_entities(self, number: Tensor | np.ndarray) -> Readings:
@@ -104,6 +106,11 @@ def _image_reading(
         present = torch.tensor([path is not None for path in graph.images])
         return Reading(read_pictures(graph.images, size, cache_dir), present)  # type: ignore[arg-type]
     if graph.image_vectors is None:
+        if any(graph.images):
+            raise KnowledgeGraphError(
+                "the graph has pictures and no vectors of them: set data.training.picture_size to a size in pixels, or "
+                "data.training.use_images to false"
+            )
         return None
     vectors = torch.from_numpy(graph.image_vectors)
     specs["image"] = ReadingSpec("vector", vectors.size(1))

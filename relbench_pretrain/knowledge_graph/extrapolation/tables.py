@@ -75,12 +75,16 @@ def encode_graph(
     """
     number = len(neighborhood.degree)
     vectors = encode_entities(learner, readings, number, device)
-    everyone = np.arange(number)
-    row, edge = sample_neighbors(neighborhood, everyone, neighbors, np.random.default_rng(0))
-    edge_index, edge_type = (part.to(device) for part in edges_to(neighborhood, row, edge, neighborhood.neighbor[edge]))
     modes = [part.training for part in (learner, consolidator)]
     learner.eval(), consolidator.eval()
-    entity = consolidator(vectors, edge_index, edge_type, number)
+    parts = []
+    for start in range(0, number, 2048):  # a message is as wide as all bases together
+        target = np.arange(start, min(start + 2048, number))
+        row, edge = sample_neighbors(neighborhood, target, neighbors, np.random.default_rng(start))
+        source = len(target) + neighborhood.neighbor[edge]  # the targets come first, and then all entities
+        edges = (part.to(device) for part in edges_to(neighborhood, row, edge, source))
+        parts.append(consolidator(torch.cat([vectors[target], vectors]), *edges, len(target)))
+    entity = torch.cat(parts)
     said = readings.of_relations(torch.arange(len(readings.relation)))
     text = learner.encode_relations(_moved(said, device))
     tables = GraphTables(entity, text, consolidator.relations(text))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,7 +32,7 @@ class TextTokenizer(ABC):
     def prepare(self, texts: Sequence[str]) -> tokenizers.Tokenizer:
         """Returns the tokenizer for a graph's texts."""
 
-    def __call__(self, texts: Sequence[str], known: Sequence[str]) -> tuple[Tensor, int]:
+    def __call__(self, texts: Sequence[str], known: Sequence[str]) -> tuple[Tensor, int, str]:
         """Tokenizes.
 
         Args:
@@ -38,7 +40,8 @@ class TextTokenizer(ABC):
             known: Those that the vocabulary may be made from.
 
         Returns:
-            Numbers of words ``(num_texts, length)``, and how many numbers there are, 0 included.
+            Numbers of words ``(num_texts, length)``, how many numbers there are, 0 included, and a hash of which word
+            has which.
         """
         tokenizer = self.prepare(known)
         tokenizer.no_padding()
@@ -46,7 +49,9 @@ class TextTokenizer(ABC):
         numbers = np.zeros((len(texts), self.length), dtype=np.int64)
         for row, encoding in zip(numbers, tokenizer.encode_batch(list(texts)), strict=True):
             row[: len(encoding.ids)] = np.array(encoding.ids, dtype=np.int64) + 1
-        return torch.from_numpy(numbers), tokenizer.get_vocab_size() + 1
+        words = sorted(tokenizer.get_vocab().items())
+        digest = hashlib.sha256(json.dumps(words).encode()).hexdigest()[:12]
+        return torch.from_numpy(numbers), tokenizer.get_vocab_size() + 1, digest
 
 
 class GraphWords(TextTokenizer):

@@ -47,6 +47,8 @@ def _read(source: str) -> dict[str, Tensor]:
     if path.suffix == ".ckpt" and path.is_file():
         try:
             return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+        except (RuntimeError, KeyError) as error:
+            raise CheckpointError(f"'{source}' is no whole checkpoint of a module ({error})") from None
         except pickle.UnpicklingError as error:
             raise CheckpointError(
                 f"'{source}' holds more than tensors and plain values, and is not loaded: {error}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+import pytest
 
 from relbench_pretrain.evaluation.experiments import ExperimentStudy, read_tests, write_experiments
 from relbench_pretrain.evaluation.study import study
@@ -53,7 +54,10 @@ def test_experiments_are_compared_seed_by_seed(tmp_path):
             (folder / "run.json").write_text('{"seconds": 10}')
             (folder / "fit" / "metrics.csv").write_text(f"step,test/tail/mrr,test/tail/mean_rank\n3,{value},4\n")
             runs.append(({"network": name, "seed": seed, "config": "x"}, folder))
-    write_experiments(runs, tmp_path, {"a": ["b", "not done"]})
+    write_experiments(runs, tmp_path, {"a": ["b", "not done"], "b": [], "not done": []})
+    with pytest.raises(ValueError, match="no experiment"):
+        write_experiments(runs, tmp_path, {"a": ["misspelt"], "b": []})
+    write_experiments(runs, tmp_path, {"a": ["b", "not done"], "b": [], "not done": []})
     text = (tmp_path / "experiments.md").read_text()
     # differences .1, .2, .1: mean .133, deviation .0577, Student's 97.5 % quantile at two degrees of freedom 4.303
     assert "| a over b | +0.133 [-0.010, +0.277] |" in text and "not done" not in text

@@ -196,7 +196,7 @@ def test_a_table_of_entities_takes_relations_as_they_are():
     vectors = torch.randn(2, 4)
     said = {"text": Reading(vectors, torch.ones(2, dtype=torch.bool))}
     torch.testing.assert_close(table.encode_relations(said), vectors * 2)
-    with pytest.raises(ValueError, match="data.tokenizer"):
+    with pytest.raises(ValueError, match="data.training.tokenizer"):
         EntityTable().build(SPECS, 5)
 
 

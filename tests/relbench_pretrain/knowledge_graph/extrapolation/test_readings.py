@@ -43,15 +43,16 @@ def test_pictures_and_words_of_entities_chosen(graph, tmp_path):
 def test_the_same_word_has_the_same_number_and_new_relations_make_no_words(graph, tmp_path):
     tokenizer = GraphWords(20)
     known = ["blue and red", "red and blue", "of of"]
-    numbers, vocabulary = tokenizer(["red blue zebra", "", *known], known)
+    numbers, vocabulary, digest = tokenizer(["red blue zebra", "", *known], known)
     assert numbers.shape == (5, 20) and (numbers[1] == 0).all()
     assert numbers[0, 0] == numbers[3, 0] and numbers[0, 1] == numbers[2, 0]
+    assert digest == tokenizer(["other"], known)[2] != tokenizer(["other"], [*known, "more more"])[2]
     assert vocabulary == 6 and numbers[0, 2] == 1  # unknown, red, blue, and, of; and 0 for none
 
 
 def test_a_pretrained_tokenizer_comes_from_a_folder(tmp_path):
     GraphWords(8).prepare(["one two", "two one"]).save(str(tmp_path / "tokenizer.json"))
-    numbers, vocabulary = PretrainedTokenizer(str(tmp_path), 8)(["two two three"], [])
+    numbers, vocabulary, _ = PretrainedTokenizer(str(tmp_path), 8)(["two two three"], [])
     assert numbers[0, 0] == numbers[0, 1] != numbers[0, 2] and vocabulary == 4
     with pytest.raises(KnowledgeGraphError, match="tokenizer.json"):
         PretrainedTokenizer(str(tmp_path / "nothing"))(["x"], [])
@@ -61,4 +62,13 @@ def test_without_a_tokenizer_texts_are_vectors_and_modalities_can_be_left_out(gr
     found = readings(graph, tmp_path, use_images=False)
     assert set(found.entity) == {"text"} and found.specs["text"].kind == "vector"
     assert set(readings(graph, tmp_path, use_texts=False, picture_size=16).entity) == {"image"}
-    assert "image" not in readings(graph, tmp_path, picture_size=0).entity  # the demo has no vectors of pictures
+    with pytest.raises(KnowledgeGraphError, match="picture_size"):
+        readings(graph, tmp_path, picture_size=0)  # the demo has no vectors of pictures
+    present = readings(graph, tmp_path, picture_size=16).entity["text"].present
+    assert present.tolist() == [bool(text) for text in graph.descriptions] and not present.all()
+
+
+def test_rewritten_descriptions_of_unseen_relations_leave_the_vocabulary_as_it_is(graph, tmp_path):
+    options = {"tokenizer": GraphWords(20), "use_images": False}
+    before = readings(graph, tmp_path, **options).specs
+    assert readings(graph.with_unseen_texts(lambda r, t: f"{t} again again"), tmp_path, **options).specs == before
