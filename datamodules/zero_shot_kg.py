@@ -117,7 +117,8 @@ class ZeroShotKGDataModule(LightningDataModule):
         self.training, self.rewrite = training, rewrite
         self.graph: KnowledgeGraph | None = None
         self.readings: GraphReadings | None = None
-        self.pictured, self.entity_image = False, None
+        self.pictured = False
+        self.entity_image: Tensor | None = None
         self.described: dict[tuple[bool, Direction], PairFeatures] = {}
         self.episodes: list[TrainingEpisodes] | None = None
 

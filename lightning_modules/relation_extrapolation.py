@@ -167,8 +167,8 @@ class RelationExtrapolation(ZeroShotRanking):
         phases, epochs = self.trainer.datamodule.training.epochs, self.trainer.max_epochs or -1
         if 0 < epochs < sum(phases):
             rank_zero_warn(
-                f"trainer.max_epochs is {epochs}, and data.training has {sum(phases)} epochs in its phases: the generator "
-                f"will have {max(0, epochs - sum(phases[:2]))} of its {phases[2]}"
+                f"trainer.max_epochs is {epochs}, and data.training has {sum(phases)} epochs in its phases: the "
+                f"generator will have {max(0, epochs - sum(phases[:2]))} of its {phases[2]}"
             )
         if not self._history_begun:
             if self.hparams.learner_weights:
@@ -377,7 +377,7 @@ class RelationExtrapolation(ZeroShotRanking):
         if self.specs is not None and (self.specs, self.sizes) != (specs, sizes):
             raise ValueError(
                 f"checkpoint and data do not belong together: {self.sizes[0]} entities, {self.sizes[1]} relations and "
-                f"{self.specs}, against {sizes[0]}, {sizes[1]} and {specs}; give the data.folder, data.training and split "
-                "that it was trained with"
+                f"{self.specs}, against {sizes[0]}, {sizes[1]} and {specs}; give the data.folder, "
+                "data.training and split that it was trained with"
             )
         self.specs, self.sizes = specs, sizes

@@ -136,6 +136,11 @@ def test_heads_are_ranked_too_and_a_table_of_entities_needs_no_readings(zero_sho
     assert {name.split("/")[1] for found in results for name in found} == {"tail", "head"}
 
 
+class Begin(Callback):
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.parts = parts_of(pl_module)
+
+
 def test_learner_weights_come_from_files_and_others_are_refused(zero_shot_folder, tmp_path):
     first = module()
     trainer = Trainer(**QUIET, max_epochs=1, default_root_dir=tmp_path)
@@ -146,11 +151,12 @@ def test_learner_weights_come_from_files_and_others_are_refused(zero_shot_folder
     learner = {name.removeprefix("learner."): v for name, v in weights.items() if name.startswith("learner.")}
     save_file(learner, tmp_path / "folder" / "model.safetensors")
     for path in (tmp_path / "first.ckpt", tmp_path / "folder"):
-        second = module(learner_weights=str(path))
-        Trainer(**QUIET, max_epochs=1, limit_train_batches=1, limit_val_batches=0, enable_checkpointing=False).fit(
+        second, begin = module(learner_weights=str(path)), Begin()
+        Trainer(**QUIET, max_epochs=1, limit_train_batches=1, enable_checkpointing=False, callbacks=[begin]).fit(
             second, data(zero_shot_folder, tmp_path)
         )
-        torch.testing.assert_close(parts_of(second)["learner"], parts_of(first)["learner"])
+        torch.testing.assert_close(begin.parts["learner"], parts_of(first)["learner"])
+        assert not torch.equal(begin.parts["consolidator"], parts_of(first)["consolidator"])
     other = RelationExtrapolation(M3AE(32, 1, 2, 16, 1, 2), learner_weights=str(tmp_path / "folder"))
     with pytest.raises(CheckpointError, match="do not fit"):
         Trainer(**QUIET, max_epochs=1).fit(other, data(zero_shot_folder, tmp_path))
