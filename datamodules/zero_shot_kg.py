@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
+from datamodules.episode_batches import BatchNumbers, EpisodeBatches, TestEpisodes
 from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
-from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, ranking_episode, test_episode
+from relbench_pretrain.knowledge_graph.episodes import TrainingEpisodes, ranking_episode
 from relbench_pretrain.knowledge_graph.extrapolation.plan import MultimodalTraining
 from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role, unique_triples
@@ -20,7 +21,7 @@ from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.pictures import ImageEmbedder, RandomConvolutions, image_vectors
-from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
+from relbench_pretrain.knowledge_graph.queries import Direction
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.rewrites import Rewrite
 from relbench_pretrain.knowledge_graph.splits import hold_out_validation, zero_shot_split
@@ -310,110 +311,3 @@ class ZeroShotKGDataModule(LightningDataModule):
             )
             for direction in self.directions
         ]  # fmt: skip
-
-
-class BatchNumbers(Sampler[int]):
-    """The numbers of the batches of an epoch; none comes again in a later epoch or on another device.
-
-    Args:
-        number: Batches per epoch and device.
-        rank: Number of this process.
-        world_size: Number of processes.
-    """
-
-    def __init__(self, number: int, rank: int = 0, world_size: int = 1) -> None:
-        self.number, self.rank, self.world_size = number, rank, world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch, whose batches the next iteration takes."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.number
-
-    def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.number
-        return iter(
-            range(first * self.world_size + self.rank, (first + self.number) * self.world_size, self.world_size)
-        )
-
-
-class EpisodeBatches(Dataset):
-    """Training batches by number, each drawn from its number and the seed alone.
-
-    Args:
-        episodes: Draw episodes; one of them, by chance, draws a batch.
-        size: Episodes per batch.
-        queries: Queries per episode.
-        wrong: Wrong candidates per query.
-        seed: The seed.
-    """
-
-    def __init__(self, episodes: list[TrainingEpisodes], size: int, queries: int, wrong: int, seed: int) -> None:
-        self.episodes, self.sizes, self.seed = episodes, (size, queries, wrong), seed
-
-    def __getitem__(self, number: int) -> list[Episode]:
-        rng = np.random.default_rng([self.seed, number])
-        return self.episodes[rng.integers(len(self.episodes))].draw(*self.sizes, rng)
-
-
-class TestEpisodes(Dataset):
-    """Queries of the relations of a role, so many at a time and of one relation each time.
-
-    Args:
-        graph: The graph.
-        neighborhood: The triples that may be seen, mirrored where heads are asked for.
-        role: The relations' role.
-        direction: What is asked for.
-        num_candidates: Wrong candidates per query; 0 for all entities.
-        size: Queries per batch.
-        most: The most queries per relation, None for all.
-        unique: Whether a triple that comes twice is asked for once.
-        seed: Seeds candidates and, where there are too many, the choice of queries.
-        describe: Makes the features of pairs; None makes none.
-    """
-
-    __test__ = False  # not for pytest
-
-    def __init__(
-        self,
-        graph: KnowledgeGraph,
-        neighborhood: Neighborhood,
-        role: Role,
-        direction: Direction,
-        num_candidates: int,
-        size: int,
-        most: int | None,
-        unique: bool,
-        seed: int,
-        describe: PairFeatures | None = None,
-    ) -> None:
-        triples = graph.triples_of(role, unique)
-        triples = triples[np.argsort(triples[:, 1], kind="stable")]
-        if most is not None:
-            rng = np.random.default_rng(seed)
-            kept = []
-            for relation in np.unique(triples[:, 1]):
-                rows = np.flatnonzero(triples[:, 1] == relation)
-                kept.append(np.sort(rng.choice(rows, min(most, len(rows)), replace=False)))
-            triples = triples[np.concatenate(kept)] if kept else triples
-        self.queries = Queries.of_triples(graph, triples, direction)
-        self.candidates = draw_candidates(graph, self.queries, num_candidates, seed) if num_candidates else None
-        self.neighborhood, self.num_entities, self.describe = neighborhood, graph.num_entities, describe
-        starts = np.flatnonzero(np.diff(triples[:, 1], prepend=-1))
-        ends = np.append(starts, len(triples))[1:]
-        self.parts = [
-            torch.arange(i, min(i + size, end))
-            for start, end in zip(starts, ends, strict=True)
-            for i in range(start, end, size)
-        ]
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, number: int) -> Episode:
-        if number >= len(self.parts):
-            raise IndexError(number)
-        rows = self.parts[number]
-        return test_episode(self.neighborhood, self.queries, rows, self.candidates, self.num_entities, self.describe)
