@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["relational", "sampling", "nn", "contrastive", "forecasting", "knowledge_graph", "evaluation"]
+ROOMS = ["relational", "sampling", "nn", "contrastive", "forecasting", "knowledge_graph", "hypergraph", "evaluation"]
 TOP = ["relbench_pretrain", "lightning_modules", "datamodules", "callbacks"]
 
 ALLOWED = {
@@ -18,6 +18,7 @@ ALLOWED = {
         "contrastive.corruption",
         "forecasting.targets",
         "knowledge_graph",
+        "hypergraph",
         "checkpoints",
     },
     "lightning_modules": {
@@ -25,12 +26,13 @@ ALLOWED = {
         "contrastive",
         "forecasting.objective",
         "knowledge_graph",
+        "hypergraph",
         "evaluation",
         "checkpoints",
         "relational.schema",
         "relational.tasks",
     },
-    "callbacks": {"relational.schema", "evaluation", "checkpoints", "contrastive.normalization"},
+    "callbacks": {"relational.schema", "evaluation", "checkpoints", "contrastive.normalization", "hypergraph"},
 }
 
 
