@@ -50,7 +50,7 @@ def dissimilarity(truth: Hypergraph, found: Hypergraph, weighted: bool = True) -
     """
     if truth.nodes != found.nodes:
         raise HypergraphError(
-            "the two hypergraphs have different nodes, or in another order; bring them into one order"
+            "the two hypergraphs have different nodes, or the same in another order"
         )
     width = max(truth.largest_arity, found.largest_arity)
     edges, which = unique_rows(

@@ -1,0 +1,260 @@
+"""Batches of masked sequences, in which equal contexts are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from relbench_pretrain.hypergraph.corpus import Corpus
+from relbench_pretrain.hypergraph.masking import Masking
+from relbench_pretrain.hypergraph.rows import unique_rows
+
+NUM_SPECIAL = 4
+
+
+class Specials(NamedTuple):
+    """The token numbers that are no nodes; a node's token is its number."""
+
+    pad: int
+    cls: int
+    sep: int
+    mask: int
+
+    @classmethod
+    def after(cls, num_nodes: int) -> Specials:
+        """Returns those of a vocabulary of nodes and specials only."""
+        return cls(*range(num_nodes, num_nodes + NUM_SPECIAL))
+
+
+class MaskedBatch(NamedTuple):
+    """Sequences ``[CLS] nodes [SEP]`` with masked nodes, each sequence once, and what the masked nodes were.
+
+    Args:
+        tokens: ``(num_sequences, length)``.
+        row: The sequence of each masked place ``(num_masked,)``.
+        column: Its place in the sequence ``(num_masked,)``.
+        masked: The masked place of each target ``(num_targets,)``.
+        node: The node that was there ``(num_targets,)``.
+        count: How often it was ``(num_targets,)``, float.
+    """
+
+    tokens: Tensor
+    row: Tensor
+    column: Tensor
+    masked: Tensor
+    node: Tensor
+    count: Tensor
+
+
+def masked_batch(
+    rows: np.ndarray,
+    numbers: np.ndarray,
+    num_nodes: int,
+    masking: Masking,
+    rng: np.random.Generator,
+    keep_order: bool = False,
+    merge: bool = True,
+) -> MaskedBatch:
+    """Masks draws and makes a batch of them.
+
+    Args:
+        rows: Nodes of each draw, −1 at the end where there is none ``(num_draws, largest_arity)``.
+        numbers: Their numbers in the corpus ``(num_draws,)``.
+        num_nodes: The number of nodes.
+        masking: Chooses what is masked.
+        rng: The batch's random numbers.
+        keep_order: Whether nodes stay in the order of the draw, as in the paper; a hyperedge is a set, so otherwise
+            they come in ascending order with the masks behind them, which makes more sequences equal.
+        merge: Whether equal sequences become one; the loss stays the same but for dropout.
+
+    Returns:
+        The batch.
+    """
+    draw, masked = masking.mask(rows, numbers, rng)
+    sequence = rows[draw].astype(np.int64)
+    if not keep_order:
+        far = num_nodes + 1
+        order = np.argsort(np.where(sequence < 0, 2 * far, np.where(masked, far, sequence)), axis=1, kind="stable")
+        sequence = np.take_along_axis(sequence, order, axis=1)
+        masked = np.take_along_axis(masked, order, axis=1)
+    target = sequence[masked]
+    special = Specials.after(num_nodes)
+    shown = np.where(masked, special.mask, sequence)
+    if merge:
+        distinct, which = unique_rows(shown)
+    else:
+        distinct, which = shown, np.arange(len(shown))
+    tokens = to_tokens(distinct, special)
+    row, column = np.nonzero(distinct == special.mask)
+    place = np.full(distinct.shape, -1)
+    place[row, column] = np.arange(len(row))
+    of_target = place[which][masked]
+    key = of_target * num_nodes + target
+    key, count = np.unique(key, return_counts=True) if merge else (key, np.ones(len(key)))
+    arrays = (tokens, row, column + 1, key // num_nodes, key % num_nodes)
+    return MaskedBatch(*(torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in arrays),
+                       torch.from_numpy(count.astype(np.float32)))  # fmt: skip
+
+
+def to_tokens(shown: np.ndarray, special: Specials) -> np.ndarray:
+    """Adds ``[CLS]``, ``[SEP]`` and ``[PAD]``.
+
+    Args:
+        shown: Tokens of nodes and masks, −1 at the end where there is none ``(num_sequences, largest_arity)``.
+        special: The special tokens.
+
+    Returns:
+        ``(num_sequences, largest_arity + 2)``.
+    """
+    number = len(shown)
+    last = np.full((number, 1), -1)
+    tokens = np.concatenate([np.full((number, 1), special.cls), shown, last], axis=1)
+    end = (shown >= 0).sum(1) + 1
+    tokens[np.arange(number), end] = special.sep
+    return np.where(tokens < 0, special.pad, tokens)
+
+
+class EpochShares(Sampler[tuple[int, int]]):
+    """The batches of an epoch by epoch and number, shared out to processes.
+
+    Every process takes as many batches; none comes twice.
+
+    Args:
+        number: Batches per epoch and process.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, number: int, rank: int = 0, world_size: int = 1) -> None:
+        self.number, self.rank, self.world_size = number, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch, whose batches the next iteration takes."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter([(self.epoch, i * self.world_size + self.rank) for i in range(self.number)])
+
+
+class MaskedBatches(Dataset):
+    """Batches of a corpus by epoch and number, each made from these and the seed alone.
+
+    Every draw comes once per epoch, in another order each time; batches differ by at most one draw in size.
+
+    Args:
+        rows: The draws, in memory or memory-mapped ``(num_draws, largest_arity)``.
+        num_nodes: The number of nodes.
+        masking: Chooses what is masked.
+        batch_size: The most draws per batch.
+        seed: Seeds order and masks.
+        keep_order: See :func:`masked_batch`.
+        merge: See :func:`masked_batch`.
+        world_size: Number of processes; the number of batches is a multiple of it.
+        shuffle: Whether the order changes.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        num_nodes: int,
+        masking: Masking,
+        batch_size: int,
+        seed: int,
+        keep_order: bool = False,
+        merge: bool = True,
+        world_size: int = 1,
+        shuffle: bool = True,
+    ) -> None:
+        self.rows, self.num_nodes, self.masking = rows, num_nodes, masking
+        self.seed, self.keep_order, self.merge, self.shuffle = seed, keep_order, merge, shuffle
+        self.number = -(-len(rows) // (batch_size * world_size)) * world_size
+        # A batch of all draws whose masks stay is the same in every epoch.
+        self.constant = self.number == 1 and not masking.depends_on_epoch
+        self._kept: MaskedBatch | None = None
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, place: tuple[int, int]) -> MaskedBatch:
+        epoch, number = place
+        if self._kept is not None:
+            return self._kept
+        first, last = (len(self.rows) * i // self.number for i in (number, number + 1))
+        numbers = np.arange(first, last)
+        if self.shuffle and self.number > 1:
+            numbers = permuted(numbers, len(self.rows), np.random.default_rng([self.seed, 0, epoch]))
+        rng = np.random.default_rng([self.seed, 1, epoch, number])
+        rows = np.asarray(self.rows[numbers])
+        batch = masked_batch(rows, numbers, self.num_nodes, self.masking, rng, self.keep_order, self.merge)
+        if self.constant:
+            self._kept = batch
+        return batch
+
+
+class FreshBatches(Dataset):
+    """Batches of draws that never come again, each made from epoch, number and seed alone.
+
+    Args:
+        corpus: Says from what, and how, is drawn; its number is that of an epoch.
+        masking: Chooses what is masked.
+        batch_size: The most draws per batch.
+        seed: Seeds draws and masks.
+        keep_order: See :func:`masked_batch`.
+        merge: See :func:`masked_batch`.
+        world_size: Number of processes; the number of batches is a multiple of it.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        masking: Masking,
+        batch_size: int,
+        seed: int,
+        keep_order: bool = False,
+        merge: bool = True,
+        world_size: int = 1,
+    ) -> None:
+        self.corpus, self.masking, self.seed = corpus, masking, seed
+        self.keep_order, self.merge = keep_order, merge
+        self.number = -(-len(corpus) // (batch_size * world_size)) * world_size
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, place: tuple[int, int]) -> MaskedBatch:
+        epoch, number = place
+        first, last = (len(self.corpus) * i // self.number for i in (number, number + 1))
+        part = Corpus(self.corpus.graph, self.corpus.draws, last - first, [*self.corpus.seed, 1, epoch, number])
+        rng = np.random.default_rng([self.seed, 1, epoch, number])
+        # A draw's number is its own for good, so that no fixed mask is met twice.
+        numbers = np.arange(first, last) + epoch * len(self.corpus)
+        return masked_batch(part.rows(), numbers, self.corpus.graph.num_nodes, self.masking, rng,
+                            self.keep_order, self.merge)  # fmt: skip
+
+
+def permuted(numbers: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Puts numbers below a size into a random order, without keeping the whole order in memory.
+
+    The order is i ↦ (a i + c) mod size with a prime to the size: far apart what was near, and every number once.
+
+    Args:
+        numbers: ``(num,)``.
+        size: The size.
+        rng: Draws a and c.
+    """
+    factor = int(rng.integers(1, size)) if size > 1 else 1
+    while np.gcd(factor, size) != 1:
+        factor += 1
+    start = int(rng.integers(size))
+    if size < 2**31:  # the product fits 63 bits
+        return (numbers * factor + start) % size
+    return np.array([(int(i) * factor + start) % size for i in numbers])
