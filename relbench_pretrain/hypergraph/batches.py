@@ -119,36 +119,38 @@ def to_tokens(shown: np.ndarray, special: Specials) -> np.ndarray:
     return np.where(tokens < 0, special.pad, tokens)
 
 
-class EpochShares(Sampler[tuple[int, int]]):
-    """The batches of an epoch by epoch and number, shared out to processes.
+class BatchNumbers(Sampler[int]):
+    """The numbers of the batches of an epoch, shared out to processes.
 
-    Every process takes as many batches; none comes twice.
+    Every process takes as many; none comes again in a later epoch, so that what is made from a number is new.
 
     Args:
         number: Batches per epoch and process.
         rank: Number of this process.
         world_size: Number of processes.
+        fixed: Whether all epochs have the batches of the first, for validation and test.
     """
 
-    def __init__(self, number: int, rank: int = 0, world_size: int = 1) -> None:
-        self.number, self.rank, self.world_size = number, rank, world_size
+    def __init__(self, number: int, rank: int = 0, world_size: int = 1, fixed: bool = False) -> None:
+        self.number, self.rank, self.world_size, self.fixed = number, rank, world_size, fixed
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Sets the epoch, whose batches the next iteration takes."""
-        self.epoch = epoch
+        self.epoch = 0 if self.fixed else epoch
 
     def __len__(self) -> int:
         return self.number
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter([(self.epoch, i * self.world_size + self.rank) for i in range(self.number)])
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.number * self.world_size
+        return iter(range(first + self.rank, first + self.number * self.world_size, self.world_size))
 
 
 class MaskedBatches(Dataset):
-    """Batches of a corpus by epoch and number, each made from these and the seed alone.
+    """Batches of a corpus by number, each made from its number and the seed alone; they go on without end.
 
-    Every draw comes once per epoch, in another order each time; batches differ by at most one draw in size.
+    Pass after pass, every draw comes once, in another order each time; batches differ by at most one draw in size.
 
     Args:
         rows: The draws, in memory or memory-mapped ``(num_draws, largest_arity)``.
@@ -158,7 +160,7 @@ class MaskedBatches(Dataset):
         seed: Seeds order and masks.
         keep_order: See :func:`masked_batch`.
         merge: See :func:`masked_batch`.
-        world_size: Number of processes; the number of batches is a multiple of it.
+        world_size: Number of processes; the number of batches in a pass is a multiple of it.
         shuffle: Whether the order changes.
     """
 
@@ -182,17 +184,18 @@ class MaskedBatches(Dataset):
         self._kept: MaskedBatch | None = None
 
     def __len__(self) -> int:
+        """The number of batches in a pass."""
         return self.number
 
-    def __getitem__(self, place: tuple[int, int]) -> MaskedBatch:
-        epoch, number = place
+    def __getitem__(self, number: int) -> MaskedBatch:
         if self._kept is not None:
             return self._kept
-        first, last = (len(self.rows) * i // self.number for i in (number, number + 1))
+        turn, part = divmod(number, self.number)
+        first, last = (len(self.rows) * i // self.number for i in (part, part + 1))
         numbers = np.arange(first, last)
         if self.shuffle and self.number > 1:
-            numbers = permuted(numbers, len(self.rows), np.random.default_rng([self.seed, 0, epoch]))
-        rng = np.random.default_rng([self.seed, 1, epoch, number])
+            numbers = permuted(numbers, len(self.rows), np.random.default_rng([self.seed, 0, turn]))
+        rng = np.random.default_rng([self.seed, 1, number])
         rows = np.asarray(self.rows[numbers])
         batch = masked_batch(rows, numbers, self.num_nodes, self.masking, rng, self.keep_order, self.merge)
         if self.constant:
@@ -201,16 +204,15 @@ class MaskedBatches(Dataset):
 
 
 class FreshBatches(Dataset):
-    """Batches of draws that never come again, each made from epoch, number and seed alone.
+    """Batches of draws that never come again, each made from its number and the seed alone.
 
     Args:
-        corpus: Says from what, and how, is drawn; its number is that of an epoch.
+        corpus: Says from what, and how, is drawn; its number is that of a pass.
         masking: Chooses what is masked.
-        batch_size: The most draws per batch.
-        seed: Seeds draws and masks.
+        batch_size: Draws per batch.
+        seed: Seeds masks; draws have the corpus's seed.
         keep_order: See :func:`masked_batch`.
         merge: See :func:`masked_batch`.
-        world_size: Number of processes; the number of batches is a multiple of it.
     """
 
     def __init__(
@@ -221,24 +223,20 @@ class FreshBatches(Dataset):
         seed: int,
         keep_order: bool = False,
         merge: bool = True,
-        world_size: int = 1,
     ) -> None:
-        self.corpus, self.masking, self.seed = corpus, masking, seed
+        self.corpus, self.masking, self.size, self.seed = corpus, masking, batch_size, seed
         self.keep_order, self.merge = keep_order, merge
-        self.number = -(-len(corpus) // (batch_size * world_size)) * world_size
 
     def __len__(self) -> int:
-        return self.number
+        """The number of batches in a pass."""
+        return -(-len(self.corpus) // self.size)
 
-    def __getitem__(self, place: tuple[int, int]) -> MaskedBatch:
-        epoch, number = place
-        first, last = (len(self.corpus) * i // self.number for i in (number, number + 1))
-        part = Corpus(self.corpus.graph, self.corpus.draws, last - first, [*self.corpus.seed, 1, epoch, number])
-        rng = np.random.default_rng([self.seed, 1, epoch, number])
-        # A draw's number is its own for good, so that no fixed mask is met twice.
-        numbers = np.arange(first, last) + epoch * len(self.corpus)
-        return masked_batch(part.rows(), numbers, self.corpus.graph.num_nodes, self.masking, rng,
-                            self.keep_order, self.merge)  # fmt: skip
+    def __getitem__(self, number: int) -> MaskedBatch:
+        part = Corpus(self.corpus.graph, self.corpus.draws, self.size, [*self.corpus.seed, 1, number], prepared=True)
+        rng = np.random.default_rng([self.seed, 1, number])
+        numbers = np.arange(number * self.size, (number + 1) * self.size)
+        num_nodes = self.corpus.graph.num_nodes
+        return masked_batch(part.rows(), numbers, num_nodes, self.masking, rng, self.keep_order, self.merge)
 
 
 def permuted(numbers: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel
-from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
 
 from relbench_pretrain.hypergraph.batches import NUM_SPECIAL, Specials
+
+if TYPE_CHECKING:
+    from transformers import BertModel
 
 
 class NodeBert(nn.Module):
@@ -57,6 +60,9 @@ class NodeBert(nn.Module):
         """
         if self.encoder is not None:
             return
+        from transformers import BertConfig, BertModel  # seconds to import, so only where it is used
+        from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
+
         config = BertConfig(
             vocab_size=num_nodes + NUM_SPECIAL,
             hidden_size=self.width,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 
@@ -12,9 +12,23 @@ from relbench_pretrain.hypergraph.adjacency import Adjacency
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.rows import find_rows, sorted_members, unique_rows, widened
 
-Reader = Callable[[np.ndarray], np.ndarray]
-"""Returns, for contexts ``(num, width)`` filled up with −1, the log-probability of every node ``(num, num_nodes)``;
-that of the context's own nodes is −∞."""
+
+class Reader(Protocol):
+    """A masked model, as far as recovery needs it."""
+
+    def log_conditionals(self, contexts: np.ndarray) -> np.ndarray:
+        """Returns the log-probability of every node where one node beside a context is masked.
+
+        Args:
+            contexts: Nodes, −1 at the end ``(num_contexts, width)``.
+
+        Returns:
+            ``(num_contexts, num_nodes)``, −∞ for nodes of the context; what is left sums to 1.
+        """
+
+    def log_marginals(self, arity: int) -> np.ndarray:
+        """Returns the log-probability of every node where a whole hyperedge is masked ``(num_nodes,)``."""
+
 
 CELLS = 1 << 24
 """Log-probabilities that are held at a time."""
@@ -46,7 +60,8 @@ class Views:
     @cached_property
     def probability(self) -> np.ndarray:
         """The probability of each node among those that make a hyperedge of its context, which sum to 1
-        ``(num_edges, largest_arity)``. Where nothing is known of a context, all of its hyperedges are alike."""
+        ``(num_edges, largest_arity)``. Where nothing is known of a context, all of its hyperedges are alike.
+        """
         there = self.adjacency.context >= 0
         known = np.where(there, np.exp(self.log_p), 0.0)
         total = self.per_context(known)
@@ -113,7 +128,7 @@ def read_views(reader: Reader, contexts: np.ndarray, num_nodes: int, threshold: 
     size = max(1, CELLS // num_nodes)
     for first in range(0, len(contexts), size):
         part = contexts[first : first + size]
-        log_p = reader(part)
+        log_p = reader.log_conditionals(part)
         top = log_p.max(1, keepdims=True)
         if not np.isfinite(top).all():
             raise HypergraphError("the model gives no finite probabilities; training must have gone wrong (NaN?)")
@@ -133,7 +148,7 @@ def look_at(reader: Reader, edges: np.ndarray, num_nodes: int) -> Views:
     log_p = np.full(edges.shape, -np.inf)
     size = max(1, CELLS // num_nodes)
     for first in range(0, adjacency.num_contexts, size):
-        read = reader(adjacency.contexts[first : first + size])
+        read = reader.log_conditionals(adjacency.contexts[first : first + size])
         low, high = np.searchsorted(context, (first, first + size))
         row = context[low:high] - first
         log_p[edge[low:high], place[low:high]] = read[row, edges[edge[low:high], place[low:high]]]

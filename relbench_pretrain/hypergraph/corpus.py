@@ -27,12 +27,16 @@ class Corpus:
         draws: How hyperedges are drawn.
         number: How many.
         seed: The seed; a list adds what else tells corpora apart.
+        prepared: Whether the draws have begun on this hypergraph already.
     """
 
-    def __init__(self, graph: Hypergraph, draws: Draws, number: int, seed: int | list[int]) -> None:
+    def __init__(
+        self, graph: Hypergraph, draws: Draws, number: int, seed: int | list[int], prepared: bool = False
+    ) -> None:
         self.graph, self.draws, self.number = graph, draws, number
         self.seed = seed if isinstance(seed, list) else [seed]
-        draws.begin(graph)
+        if not prepared:
+            draws.begin(graph)
 
     def __len__(self) -> int:
         return self.number

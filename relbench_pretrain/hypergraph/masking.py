@@ -15,7 +15,7 @@ class Masking(ABC):
     depends_on_epoch = True
     """Whether a draw is masked in another way when it comes again."""
 
-    def begin(self, frequency: np.ndarray) -> None:  # noqa: B027
+    def begin(self, frequency: np.ndarray) -> None:
         """Is told how often each node comes in the corpus ``(num_nodes,)``."""
 
     @abstractmethod
