@@ -44,7 +44,7 @@ class Recovery(Callback):
     def __init__(
         self,
         read_outs: list[ReadOut] | None = None,
-        threshold: float = 0.1,
+        threshold: float = 0.02,
         component_mass: ComponentMass | None = None,
         count_masks: bool = False,
         draw: bool = True,

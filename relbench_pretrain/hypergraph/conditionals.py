@@ -105,7 +105,7 @@ def counted_views(rows: np.ndarray, masked: np.ndarray) -> Views:
     return Views(views.edges, np.where(np.isnan(log_p), -np.inf, log_p))
 
 
-def read_views(reader: Reader, contexts: np.ndarray, num_nodes: int, threshold: float = 0.1) -> Views:
+def read_views(reader: Reader, contexts: np.ndarray, num_nodes: int, threshold: float = 0.02) -> Views:
     """Reads hyperedges and their conditionals out of a model.
 
     A hyperedge is found where from one context at least its node has more than a share of the most likely one's
