@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from relbench_pretrain.hypergraph.corpus import Corpus
+from relbench_pretrain.hypergraph.corpus import Corpus, counted
 from relbench_pretrain.hypergraph.masking import Masking
 from relbench_pretrain.hypergraph.rows import unique_rows
 
@@ -59,6 +59,7 @@ def masked_batch(
     rng: np.random.Generator,
     keep_order: bool = False,
     merge: bool = True,
+    times: np.ndarray | None = None,
 ) -> MaskedBatch:
     """Masks draws and makes a batch of them.
 
@@ -71,6 +72,7 @@ def masked_batch(
         keep_order: Whether nodes stay in the order of the draw, as in the paper; a hyperedge is a set, so otherwise
             they come in ascending order with the masks behind them, which makes more sequences equal.
         merge: Whether equal sequences become one; the loss stays the same but for dropout.
+        times: How often each draw comes; once by default ``(num_draws,)``.
 
     Returns:
         The batch.
@@ -95,7 +97,10 @@ def masked_batch(
     place[row, column] = np.arange(len(row))
     of_target = place[which][masked]
     key = of_target * num_nodes + target
-    key, count = np.unique(key, return_counts=True) if merge else (key, np.ones(len(key)))
+    count = np.ones(len(key)) if times is None else times[draw].repeat(masked.sum(1))
+    if merge:
+        key, same = np.unique(key, return_inverse=True)
+        count = np.bincount(same, count)
     arrays = (tokens, row, column + 1, key // num_nodes, key % num_nodes)
     return MaskedBatch(*(torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in arrays),
                        torch.from_numpy(count.astype(np.float32)))  # fmt: skip
@@ -190,6 +195,9 @@ class MaskedBatches(Dataset):
     def __getitem__(self, number: int) -> MaskedBatch:
         if self._kept is not None:
             return self._kept
+        if self.constant and self.merge and not (self.keep_order or self.masking.depends_on_chance):
+            self._kept = self._everything()
+            return self._kept
         turn, part = divmod(number, self.number)
         first, last = (len(self.rows) * i // self.number for i in (part, part + 1))
         numbers = np.arange(first, last)
@@ -201,6 +209,12 @@ class MaskedBatches(Dataset):
         if self.constant:
             self._kept = batch
         return batch
+
+    def _everything(self) -> MaskedBatch:
+        """Masks every hyperedge once, however often it was drawn."""
+        graph, times = counted(self.rows, self.num_nodes)
+        rng = np.random.default_rng(self.seed)  # draws nothing
+        return masked_batch(graph.edges, np.arange(len(times)), self.num_nodes, self.masking, rng, times=times)
 
 
 class FreshBatches(Dataset):

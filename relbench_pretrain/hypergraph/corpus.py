@@ -120,5 +120,4 @@ def counted(rows: np.ndarray, num_nodes: int, names: list[str] | None = None) ->
         new = np.bincount(which[len(edges) :], minlength=len(both))
         new[which[: len(edges)]] += counts
         edges, counts = both, new
-    graph = Hypergraph.from_edges(names or num_nodes, edges, counts)
-    return graph, counts
+    return Hypergraph.from_edges(names or num_nodes, edges, counts), counts

@@ -14,6 +14,8 @@ class Masking(ABC):
 
     depends_on_epoch = True
     """Whether a draw is masked in another way when it comes again."""
+    depends_on_chance = True
+    """Whether two draws of the same hyperedge may be masked in different ways."""
 
     def begin(self, frequency: np.ndarray) -> None:
         """Is told how often each node comes in the corpus ``(num_nodes,)``."""
@@ -55,6 +57,7 @@ class EveryNode(Masking):
     """Every node of each draw in turn, each in a sequence of its own: all that one-node masks can tell."""
 
     depends_on_epoch = False
+    depends_on_chance = False
 
     def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         draw, place = np.nonzero(rows >= 0)
@@ -105,6 +108,7 @@ class WholeHyperedge(Masking):
     """All nodes at once: a model learns how often each node comes, from which follows what components weigh."""
 
     depends_on_epoch = False
+    depends_on_chance = False
 
     def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         return np.arange(len(rows)), rows >= 0
@@ -120,6 +124,7 @@ class Together(Masking):
     def __init__(self, maskings: list[Masking]) -> None:
         self.maskings = maskings
         self.depends_on_epoch = any(masking.depends_on_epoch for masking in maskings)
+        self.depends_on_chance = any(masking.depends_on_chance for masking in maskings)
 
     def begin(self, frequency: np.ndarray) -> None:
         for masking in self.maskings:
