@@ -45,7 +45,7 @@ class ExperimentStudy:
     command: Literal["fit", "test", "align"] = "fit"
     seeds: list[int] | None = None
     against: list[str] = field(default_factory=list)
-    values: dict[str, list[str | float]] = field(default_factory=dict)
+    values: dict[str, list[int | float | str]] = field(default_factory=dict)
     panel: str = ""
     line: str = ""
     x: str = ""
