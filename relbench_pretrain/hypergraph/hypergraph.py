@@ -167,7 +167,7 @@ def _check(rows: np.ndarray, weights: np.ndarray, num_nodes: int) -> None:
         raise HypergraphError("there is no hyperedge: a hypergraph needs at least one")
     if len(weights) != len(rows):
         raise HypergraphError(f"there are {len(rows)} hyperedges and {len(weights)} weights; give one for each")
-    if rows.max() >= num_nodes:
+    if rows.max(initial=-1) >= num_nodes:
         raise HypergraphError(f"a hyperedge names node {rows.max()}, and there are {num_nodes}, counted from 0")
     if (rows < 0).all(1).any():
         raise HypergraphError(f"hyperedge {np.flatnonzero((rows < 0).all(1))[0]} has no nodes; leave it out")
