@@ -52,7 +52,7 @@ def ask(
         truths = _grown_graphs(graphs, sources, width, depth, language)
     folder = Path(output_dir)
     rows = []
-    for model in _distinct(_stored_models(graphs) if models is None else models):
+    for model in _distinct(models or _stored_models(graphs)):
         for source, truth in truths.items():
             rows.append(_row(model, source, truth, width, folder / "answers.jsonl"))
             print(f"{model.name}, {source}: {rows[-1]['wrong_edges']} wrong edges", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -20,6 +21,7 @@ For each concept in turn, consider the {related} others of the list that it is m
 Answer with the edges of this graph and nothing else, one on each line, in the form \
 ("one concept", "another concept")."""
 
+STATED = re.compile(r"""[(\[]\s*("(?:[^"\\]|\\.)*")\s*,\s*("(?:[^"\\]|\\.)*")\s*[)\]]""")
 GROUP = re.compile(r"[(\[{<]([^()\[\]{}<>]*)[)\]}>]")
 MARK = re.compile(r"^\s*(?:[-*•·>+]+\s+|\(?\d+[.):]\s*)+")
 JOIN = re.compile(r"\s*(?:<?[-–—=]+>|<-+|↔|→|⟷|-{2,}|\||:|\t)\s*|\s+[-–—]\s+")
@@ -96,8 +98,8 @@ def answer_dissimilarity(truth: Hypergraph, answer: Answer) -> Dissimilarity:
 
 
 def _plain(name: str) -> str:
-    """Returns a name without case, quotes, emphasis and underscores."""
-    return " ".join(name.replace("_", " ").strip(" \t\"'“”‘’`*.,;()[]{}<>").casefold().split())
+    """Returns a name without case, quotes, emphasis, escapes and underscores."""
+    return " ".join(name.replace("\\", "").replace("_", " ").strip(" \t\"'“”‘’`*.,;()[]{}<>").casefold().split())
 
 
 def _structured_pairs(text: str, number: dict[str, int]) -> list[tuple[str, str]]:
@@ -105,11 +107,13 @@ def _structured_pairs(text: str, number: dict[str, int]) -> list[tuple[str, str]
     starts = [place for place in (text.find("["), text.find("{")) if place >= 0]
     end = max(text.rfind("]"), text.rfind("}"))
     part = text[min(starts, default=0) : end + 1]
-    for read in (json.loads, ast.literal_eval):
-        try:
-            return list(_walk(read(part), number))
-        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-            continue
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's on escapes that it does not know
+        for read in (json.loads, ast.literal_eval):
+            try:
+                return list(_walk(read(part), number))
+            except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+                continue
     return []
 
 
@@ -134,6 +138,9 @@ def _line_pairs(line: str, number: dict[str, int]) -> Iterator[tuple[str, str]]:
     line = MARK.sub("", line).strip()
     if _plain(line) in number:
         return
+    if (stated := STATED.findall(line)) and not _plain(STATED.sub("", line)):
+        yield from stated
+        return
     groups = [group for group in (_items(text, number) for text in GROUP.findall(line)) if len(group) == 2]
     outside = [_plain(part) for part in JOIN.split(GROUP.sub("", line)) if _plain(part)]
     if len(outside) > 1 and outside[0] in number:  # what is in brackets explains
@@ -141,11 +148,11 @@ def _line_pairs(line: str, number: dict[str, int]) -> Iterator[tuple[str, str]]:
     elif groups and not (outside and outside[0] in number):  # else they belong to one concept
         yield from ((a, b) for a, b in groups)
         return
-    clauses = line.strip("|").split(";")
-    commas = [part for clause in clauses for part in clause.split(",")]
-    # "cake - birthday, cake - dessert" is two edges; "cake - birthday, dessert" is two edges of cake.
-    for clause in commas if all(JOIN.search(part) for part in commas) else clauses:
-        yield from _clause_pairs(clause, number)
+    for clause in line.strip("|").split(";"):
+        # "cake - birthday, zoo - animal" is two edges; "cake - birthday, dessert" is two edges of cake.
+        parts = clause.split(",")
+        for part in parts if all(JOIN.search(part) for part in parts) else [clause]:
+            yield from _clause_pairs(part, number)
 
 
 def _clause_pairs(clause: str, number: dict[str, int]) -> Iterator[tuple[str, str]]:
