@@ -17,7 +17,7 @@ FORMS = {
     "bare names": ("(cake, birthday), (Cake, DESSERT)", [(CAKE, BIRTHDAY), (CAKE, DESSERT)]),
     "after a heading": ("Edges: (cake, birthday), (cake, on)", [(CAKE, BIRTHDAY), (CAKE, ON)]),
     "JSON": ('[["cake", "birthday"],\n ["cake",\n "hot_dog"]]', [(CAKE, BIRTHDAY), (CAKE, HOT_DOG)]),
-    "Python": ("Sure:\n```\n[('cake', 'on'), ('on', 'cake')]\n```\nHope, it helps.", [(CAKE, ON)]),
+    "Python": ("Sure:\n```\n[('cake',\n 'on'), ('on', 'cake')]\n```\nHope, it helps.", [(CAKE, ON)]),
     "by concept": ('{"cake": ["birthday", "on"], "on": "yo-yo"}', [(CAKE, BIRTHDAY), (CAKE, ON), (ON, YOYO)]),
     "nodes and edges": ('{"nodes": ["cake", "on"], "edges": [{"from": "cake", "to": "on"}]}', [(CAKE, ON)]),
     "texts in JSON": ('["cake - birthday", "cake - on"]', [(CAKE, BIRTHDAY), (CAKE, ON)]),

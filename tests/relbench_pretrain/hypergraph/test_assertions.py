@@ -37,7 +37,8 @@ def test_the_dump_of_conceptnet(tmp_path, name):
 
 
 def test_triples_as_lines_and_as_parquet_are_the_same(tmp_path):
-    rows = [("dog", "IsA", "pet"), ("pet", "NotA", "dog"), ("dog", "IsA", "bark"), ("dog", "IsA", "ant")]
+    rows = [("dog", "IsA", "pet"), ("pet", "NotA", "dog"), ("dog", "IsA", "bark"), ("dog", "IsA", "ant"),
+            ("/c/en/dog/n", "IsA", "/c/fr/chien"), ("dog", "Url", "http://dbpedia.org/resource/Dog")]  # fmt: skip
     folder = tmp_path / "both"
     folder.mkdir()
     lines = ["head\trelation\ttail", *("\t".join(row) for row in rows)]
