@@ -5,6 +5,7 @@ from callbacks.diagnostics import CollapseMonitor, TypeBalance
 from callbacks.exports import PredictionWriter, TripleWriter
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
+from callbacks.recovery import Recovery
 
 __all__ = [
     "BackboneCheckpoint",
@@ -12,6 +13,7 @@ __all__ = [
     "LossNormalization",
     "MultiDevice",
     "PredictionWriter",
+    "Recovery",
     "TripleWriter",
     "TypeBalance",
 ]

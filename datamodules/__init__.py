@@ -3,6 +3,7 @@
 from datamodules.contrastive import ContrastiveDataModule
 from datamodules.entity_task import EntityTaskDataModule
 from datamodules.forecast import ForecastDataModule
+from datamodules.hypergraph import HypergraphDataModule
 from datamodules.recommendation import RecommendationDataModule
 from datamodules.zero_shot_kg import ZeroShotKGDataModule
 
@@ -10,6 +11,7 @@ __all__ = [
     "ContrastiveDataModule",
     "EntityTaskDataModule",
     "ForecastDataModule",
+    "HypergraphDataModule",
     "RecommendationDataModule",
     "ZeroShotKGDataModule",
 ]

@@ -25,7 +25,7 @@ from relbench_pretrain.evaluation.baselines import baseline
 from relbench_pretrain.evaluation.demo import demo
 from relbench_pretrain.evaluation.embed import embed
 from relbench_pretrain.evaluation.study import StudyError, study
-from relbench_pretrain.hypergraph import HypergraphError
+from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError
 from relbench_pretrain.relational.database import DatabaseError, DatasetError
 from relbench_pretrain.relational.schema import SchemaError

@@ -16,7 +16,14 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from relbench_pretrain.evaluation.experiments import ExperimentStudy, experiment_command, write_experiments
+from relbench_pretrain.evaluation.experiment_plots import ExperimentPlot
+from relbench_pretrain.evaluation.experiments import (
+    ExperimentStudy,
+    expanded,
+    experiment_command,
+    needed,
+    write_experiments,
+)
 from relbench_pretrain.evaluation.study_results import write_results
 
 PRETRAINED = ("frozen", "fine_tuned")
@@ -90,21 +97,21 @@ class RunPlan:
         folder: Where it goes, within the study's folder.
         command: Subcommand and arguments, without those that say where its files go.
         labels: What the results call it.
-        needs: The run that has to be done before, or None.
+        needs: The runs that have to be done before.
         places: Further arguments that do not tell runs apart, such as where data lies.
     """
 
     folder: str
     command: list[str]
     labels: dict[str, Any]
-    needs: RunPlan | None = None
+    needs: list[RunPlan] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
 
     @property
     def hash(self) -> str:
         """Tells runs with different arguments, or with different ones of the run that they need, apart."""
-        needed = [self.needs.hash] if self.needs else []
-        return hashlib.sha256("\n".join([*self.command, *needed]).encode()).hexdigest()[:12]
+        before = [run.hash for run in self.needs]
+        return hashlib.sha256("\n".join([*self.command, *before]).encode()).hexdigest()[:12]
 
 
 def study(
@@ -118,6 +125,8 @@ def study(
     baseline_seeds: list[int] = [0],  # noqa: B006
     label_fractions: list[float] = [1.0],  # noqa: B006
     experiment_args: list[str] = [],  # noqa: B006
+    columns: list[str] = [],  # noqa: B006
+    plots: list[ExperimentPlot] = [],  # noqa: B006
     grid: dict[str, list[str]] = {},  # noqa: B006
     published: list[dict[str, Any]] = [],  # noqa: B006
     datasets: dict[str, str] = {},  # noqa: B006
@@ -143,8 +152,11 @@ def study(
         baseline_seeds: Seeds of the baselines.
         label_fractions: Shares of the training labels.
         experiment_args: Arguments of all experiments, such as where their data is; no part of what identifies a run.
+        columns: The metrics in the table of experiments; all that are tested by default.
+        plots: What is drawn of experiments.
         grid: Arguments without dashes, each with the values to try; every start tries all combinations.
-        published: Results of others, printed beside: task, regime, system, value and, among several, database.
+        published: Results of others, printed beside: task, regime, system, value and, among several, database; or
+            experiment, metric, system and value.
         datasets: Where databases are, by their name in the study, in place of what it says itself.
         output_dir: Where the runs go; ``runs/NAME`` by default.
         results_dir: Where the results go; the folder of the runs by default.
@@ -157,6 +169,7 @@ def study(
     homes = {data.pretrained_on for data in databases.values()} - {None}
     if unknown := (set(datasets) | homes) - set(databases):
         raise StudyError(f"there are no databases {sorted(map(str, unknown))}; the study has {sorted(databases)}")
+    experiments = expanded(experiments)
     scratch = {name: net.scratch or name for name, net in networks.items()}
     if unknown := set(scratch.values()) - set(networks):
         raise StudyError(f"there are no networks {sorted(unknown)} to compare with; the study has {sorted(networks)}")
@@ -172,12 +185,14 @@ def study(
         "label_fractions": label_fractions,
         "grid": grid,
         "published": published,
+        "columns": columns,
+        "plots": [asdict(plot) for plot in plots],
     }
     databases = {key: replace(value, dataset=datasets.get(key, value.dataset)) for key, value in databases.items()}
     root = Path(output_dir or f"runs/{name}")
     plans = list(plan(databases, networks, starts, seeds, pretraining_seeds, label_fractions, grid, root))
     plans += baseline_plans(databases, baseline_seeds, label_fractions)
-    plans += experiment_plans(experiments, seeds, experiment_args)
+    plans += experiment_plans(experiments, seeds, experiment_args, root)
     failed = [] if collect_only else run_all(plans, root, jobs)
     results = Path(results_dir) if results_dir else root
     results.mkdir(parents=True, exist_ok=True)
@@ -186,7 +201,7 @@ def study(
     if databases:
         write_results([run for run in done if run[0]["start"] != "experiment"], results, published, scratch)
     if found := [run for run in done if run[0]["start"] == "experiment"]:
-        write_experiments(found, results, {name: spec.against for name, spec in experiments.items()})
+        write_experiments(found, results, experiments, columns, plots, published)
     print(f"results: {results}")
     if failed:
         raise StudyError(f"{len(failed)} of {len(plans)} runs failed: {', '.join(failed)}; each has a run.log")
@@ -233,7 +248,7 @@ def plan(
                          f"--data.seed={seed}", f"--model.start={start}", "--test_after_fit=true", *common, *weights],
                         {"database": database, "task": task, "network": network, "start": start, "labels": fraction,
                          "seed": seed, "grid": " ".join(point)},
-                        backbones[backbone] if weights else None,
+                        [backbones[backbone]] if weights else [],
                     )  # fmt: skip
 
 
@@ -258,17 +273,24 @@ def baseline_plans(
 
 
 def experiment_plans(
-    experiments: Mapping[str, ExperimentStudy], seeds: Sequence[int], args: Sequence[str]
+    experiments: Mapping[str, ExperimentStudy], seeds: Sequence[int], args: Sequence[str], root: Path
 ) -> Iterator[RunPlan]:
-    """Yields the runs of all experiments."""
-    for name, spec in experiments.items():
+    """Yields the runs of all experiments, each after those that it takes."""
+    plans: dict[tuple[str, int], RunPlan] = {}
+    for name, spec in sorted(experiments.items(), key=lambda item: bool(needed(item[1]))):
         for seed in spec.seeds if spec.seeds is not None else seeds:
-            yield RunPlan(
+            if unknown := [other for other in needed(spec) if (other, seed) not in plans]:
+                raise StudyError(f"'{name}' with seed {seed} takes a run of '{unknown[0]}', which the study has not")
+            before = {other: plans[other, seed] for other in needed(spec)}
+            folders = {other: str(root / run.folder) for other, run in before.items()}
+            plans[name, seed] = RunPlan(
                 f"experiments/{name}-{seed}",
-                experiment_command(spec, seed),
+                experiment_command(spec, seed, folders),
                 {"network": name, "start": "experiment", "seed": seed},
-                places=list(args),
+                list(before.values()),
+                [] if spec.command == "align" else list(args),
             )
+    yield from plans.values()
 
 
 def is_done(run: RunPlan, root: Path) -> bool:
@@ -287,15 +309,15 @@ def run_all(plans: Sequence[RunPlan], root: Path, jobs: int) -> list[str]:
 
     def make(run: RunPlan) -> None:
         nonlocal done
-        if (run.needs and run.needs.folder in failed) or not execute(run, root, threads):
+        if any(needed.folder in failed for needed in run.needs) or not execute(run, root, threads):
             failed.append(run.folder)
         done += 1
         left = (time.monotonic() - start) / done * (len(waiting) - done) / 60
         state = "FAILED" if run.folder in failed else "done"
         print(f"[{done}/{len(waiting)}] {run.folder} {state}; about {left:.0f} min left", flush=True)
 
-    # Backbones first, because runs on tasks start from them.
-    for group in ([p for p in waiting if p.needs is None], [p for p in waiting if p.needs is not None]):
+    # First the backbones and whatever else others start from.
+    for group in ([p for p in waiting if not p.needs], [p for p in waiting if p.needs]):
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(make, group))
     return failed

@@ -2,6 +2,7 @@
 
 from relbench_pretrain.hypergraph.answers import Answer, answer_dissimilarity, edge_prompt, parse_answer
 from relbench_pretrain.hypergraph.assertions import Assertions, read_assertions
+from relbench_pretrain.hypergraph.bert import NodeBert
 from relbench_pretrain.hypergraph.conceptnet import (
     ConceptGraph,
     ConceptGraphEntry,
@@ -9,6 +10,14 @@ from relbench_pretrain.hypergraph.conceptnet import (
     read_concept_graphs,
 )
 from relbench_pretrain.hypergraph.dissimilarity import Dissimilarity, dissimilarity
+from relbench_pretrain.hypergraph.draws import (
+    BiasedDraws,
+    CorrelatedDraws,
+    Draws,
+    DriftingDraws,
+    IndependentDraws,
+    NoisyDraws,
+)
 from relbench_pretrain.hypergraph.generators import (
     Arms,
     Chain,
@@ -21,27 +30,59 @@ from relbench_pretrain.hypergraph.generators import (
 )
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.language_model import HuggingFaceModel, LanguageModel, StoredAnswers, ask_once
+from relbench_pretrain.hypergraph.masking import (
+    ByFrequency,
+    EveryNode,
+    Masking,
+    OneNode,
+    SeveralNodes,
+    Together,
+    WholeHyperedge,
+)
+from relbench_pretrain.hypergraph.readout import Chaining, LeastSquares, ReadOut, Stationary
+from relbench_pretrain.hypergraph.recovery import ComponentMass, CorpusMass, MarginalMass, recover
 
 __all__ = [
     "Answer",
     "Arms",
     "Assertions",
+    "BiasedDraws",
+    "ByFrequency",
     "Chain",
+    "Chaining",
+    "ComponentMass",
     "ConceptGraph",
     "ConceptGraphEntry",
     "ConceptNeighborhood",
     "ConnectedRandomGraph",
+    "CorpusMass",
+    "CorrelatedDraws",
     "Dissimilarity",
+    "Draws",
+    "DriftingDraws",
     "ErdosRenyi",
+    "EveryNode",
     "HuggingFaceModel",
     "Hypergraph",
     "HypergraphError",
     "HypergraphFile",
     "HypergraphSource",
+    "IndependentDraws",
     "LanguageModel",
+    "LeastSquares",
+    "MarginalMass",
+    "Masking",
+    "NodeBert",
+    "NoisyDraws",
+    "OneNode",
     "RandomHypergraph",
+    "ReadOut",
+    "SeveralNodes",
     "Star",
+    "Stationary",
     "StoredAnswers",
+    "Together",
+    "WholeHyperedge",
     "answer_dissimilarity",
     "ask_once",
     "dissimilarity",
@@ -49,4 +90,5 @@ __all__ = [
     "parse_answer",
     "read_assertions",
     "read_concept_graphs",
+    "recover",
 ]

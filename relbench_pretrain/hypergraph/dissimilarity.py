@@ -49,9 +49,7 @@ def dissimilarity(truth: Hypergraph, found: Hypergraph, weighted: bool = True) -
         HypergraphError: If they have other nodes.
     """
     if truth.nodes != found.nodes:
-        raise HypergraphError(
-            "the two hypergraphs have different nodes, or in another order; bring them into one order"
-        )
+        raise HypergraphError("the two hypergraphs have different nodes, or the same in another order")
     width = max(truth.largest_arity, found.largest_arity)
     edges, which = unique_rows(
         np.concatenate([widened(graph.edges, width) for graph in (truth, found)]).astype(np.int64)

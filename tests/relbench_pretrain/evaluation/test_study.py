@@ -38,13 +38,13 @@ def test_every_combination_is_one_run_and_needs_its_backbone(tmp_path):
     assert pretraining.folder == "shop/pretraining/sage-0"
     assert len(runs) == 3 * 2 * 2 * 2 == len({run.folder for run in runs}) == len({run.hash for run in runs})
     for run in runs:
-        assert run.needs == (None if run.labels["start"] == "scratch" else pretraining)
+        assert run.needs == ([] if run.labels["start"] == "scratch" else [pretraining])
         assert ("--model.checkpoint" in " ".join(run.command)) == (run.labels["start"] != "scratch")
 
 
 def test_backbones_are_shared_out_over_the_seeds(tmp_path):
     found = plans(tmp_path, seeds=[0, 1, 2], pretraining_seeds=[5, 6])
-    needs = [run.needs.folder for run in found if run.labels["start"] == "frozen"]
+    needs = [run.needs[0].folder for run in found if run.labels["start"] == "frozen"]
     assert needs == [f"shop/pretraining/sage-{seed}" for seed in (5, 6, 5)]
 
 
@@ -54,7 +54,7 @@ def test_backbones_can_come_from_another_database(tmp_path, monkeypatch):
     found = plans(tmp_path)
     assert [run.folder for run in found if run.labels["start"] == "pretraining"] == ["shop/pretraining/sage-0"]
     abroad = [run for run in found if run.labels["database"] == "abroad" and run.labels["start"] == "frozen"]
-    assert {run.needs.folder for run in abroad} == {"shop/pretraining/sage-0"}
+    assert {run.needs[0].folder for run in abroad} == {"shop/pretraining/sage-0"}
 
 
 def test_other_pretraining_means_other_runs_on_tasks(tmp_path):

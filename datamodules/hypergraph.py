@@ -1,0 +1,169 @@
+"""Corpora drawn from a weighted hypergraph, masked."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, Dataset
+
+from relbench_pretrain.hypergraph.batches import BatchNumbers, FreshBatches, MaskedBatches
+from relbench_pretrain.hypergraph.corpus import Corpus, counted
+from relbench_pretrain.hypergraph.draws import Draws, IndependentDraws
+from relbench_pretrain.hypergraph.generators import HypergraphSource
+from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
+from relbench_pretrain.hypergraph.masking import Masking, OneNode
+
+
+class HypergraphDataModule(LightningDataModule):
+    """Draws hyperedges from a hypergraph and masks them.
+
+    The first draws are for training, the next for validation and the last for the test.
+
+    Args:
+        graph: The hypergraph.
+        num_draws: Draws for training, validation and test together.
+        draws: How they are drawn; independently by default.
+        masking: What is masked; one node of each draw by default.
+        batch_size: The most draws per batch.
+        batches_per_epoch: Batches per epoch; by default as many as make a pass over the training draws.
+        held_out: Share of the draws that is for validation, and again for the test.
+        keep_order: Whether a sequence has the nodes in the order of the draw, as in the paper. A hyperedge is a set,
+            so otherwise its nodes are sorted, and a model has half, or less, to learn.
+        merge: Whether equal sequences of a batch are computed once; the loss is the same but for dropout.
+        fresh: Whether training draws are made anew without end in place of going over the same ones.
+        renamed: Whether nodes come under other names and in another order, by the seed: a corpus of another modality.
+        modality: With ``renamed``, what the new names begin with.
+        cache_dir: Where the draws are kept as memory-mapped files, which processes share; in memory by default.
+        num_workers: Processes that make batches beside the training process.
+        seed: Seeds draws, masks and order.
+    """
+
+    def __init__(
+        self,
+        graph: HypergraphSource,
+        num_draws: int = 100_000,
+        draws: Draws | None = None,
+        masking: Masking | None = None,
+        batch_size: int = 512,
+        batches_per_epoch: int | None = None,
+        held_out: float = 0.1,
+        keep_order: bool = False,
+        merge: bool = True,
+        fresh: bool = False,
+        renamed: bool = False,
+        modality: str = "node",
+        cache_dir: str | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if num_draws < 10:
+            raise HypergraphError(f"num_draws must be at least 10, to be shared out to three parts, got {num_draws}")
+        if not 0 < held_out < 0.5:
+            raise HypergraphError(f"held_out must be above 0 and below 0.5, got {held_out}")
+        if batch_size < 1 or (batches_per_epoch or 1) < 1:
+            raise HypergraphError(f"batches need a draw or more, got {batch_size} draws, {batches_per_epoch} batches")
+        self.source, self.num_draws, self.held_out = graph, num_draws, held_out
+        self.draws, self.masking = draws or IndependentDraws(), masking or OneNode()
+        self.batch_size, self.batches_per_epoch = batch_size, batches_per_epoch
+        self.keep_order, self.merge, self.fresh = keep_order, merge, fresh
+        self.renamed, self.modality = renamed, modality
+        self.cache_dir, self.num_workers, self.seed = cache_dir, num_workers, seed
+        self.truth: Hypergraph | None = None
+
+    def prepare_data(self) -> None:
+        """Writes the draws, where they are kept in files, on one process of a host."""
+        if self.cache_dir is not None:
+            self._corpus(self._hypergraph()).memory_mapped(self.cache_dir)
+
+    def setup(self, stage: str) -> None:
+        """Makes the hypergraph and the draws."""
+        if self.truth is not None:
+            return
+        self.truth = self._hypergraph()
+        corpus = self._corpus(self.truth)
+        self.rows = corpus.rows() if self.cache_dir is None else corpus.memory_mapped(self.cache_dir)
+        members = np.asarray(self.rows[: self.num_training])
+        self.masking.begin(np.bincount(members[members >= 0], minlength=self.truth.num_nodes))
+
+    def _hypergraph(self) -> Hypergraph:
+        graph = self.source.make()
+        if not self.renamed:
+            return graph
+        order = np.random.default_rng([self.seed, 7]).permutation(graph.num_nodes)
+        self.hidden_names = [graph.nodes[i] for i in order]
+        return graph.renamed(order, [f"{self.modality}{i}" for i in range(graph.num_nodes)])
+
+    def _corpus(self, graph: Hypergraph) -> Corpus:
+        # Two modalities of one hypergraph are seen through draws of their own.
+        seed = [self.seed, *self.modality.encode()] if self.renamed else [self.seed]
+        return Corpus(graph, self.draws, self.num_draws, seed)
+
+    @property
+    def num_training(self) -> int:
+        """The number of training draws."""
+        return self.num_draws - 2 * int(self.held_out * self.num_draws)
+
+    @property
+    def num_nodes(self) -> int:
+        """The number of nodes."""
+        return self.truth.num_nodes
+
+    @property
+    def length(self) -> int:
+        """The most tokens in a sequence."""
+        return self.truth.largest_arity + 2
+
+    @property
+    def padded(self) -> bool:
+        """Whether sequences differ in length."""
+        return bool((self.truth.arity != self.truth.largest_arity).any())
+
+    @cached_property
+    def counts(self) -> Hypergraph:
+        """What counting makes of the training draws; of the others, where training draws are made anew."""
+        rows = self.rows[self.num_training :] if self.fresh else self.rows[: self.num_training]
+        return counted(rows, self.num_nodes, self.truth.nodes)[0]
+
+    def train_dataloader(self) -> DataLoader:
+        world = self.trainer.world_size if self.trainer else 1
+        settings: dict[str, Any] = {"keep_order": self.keep_order, "merge": self.merge}
+        batches: FreshBatches | MaskedBatches
+        if self.fresh:
+            corpus = Corpus(self.truth, self.draws, self.num_training, [self.seed, 1])
+            batches = FreshBatches(corpus, self.masking, self.batch_size, self.seed, **settings)
+            number = -(-len(batches) // world)
+        else:
+            rows = self.rows[: self.num_training]
+            batches = MaskedBatches(rows, self.num_nodes, self.masking, self.batch_size, self.seed,
+                                    world_size=world, **settings)  # fmt: skip
+            number = len(batches) // world
+        return self._loader(batches, self.batches_per_epoch or number, self.num_workers)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._held_out_loader(1)
+
+    def test_dataloader(self) -> DataLoader:
+        return self._held_out_loader(2)
+
+    def _held_out_loader(self, part: int) -> DataLoader:
+        """Returns the batches of the draws for validation (1) or the test (2), always the same."""
+        size = int(self.held_out * self.num_draws)
+        first = self.num_training + (part - 1) * size
+        world = self.trainer.world_size if self.trainer else 1
+        batches = MaskedBatches(
+            self.rows[first : first + size], self.num_nodes, self.masking, max(self.batch_size, 8_192),
+            self.seed + part, self.keep_order, self.merge, world, shuffle=False,
+        )  # fmt: skip
+        return self._loader(batches, len(batches) // world, 0, fixed=True)
+
+    def _loader(self, batches: Dataset, number: int, num_workers: int, fixed: bool = False) -> DataLoader:
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return DataLoader(
+            batches, batch_size=None, sampler=BatchNumbers(number, rank, world, fixed), num_workers=num_workers,
+            persistent_workers=num_workers > 0, pin_memory=torch.cuda.is_available(),
+        )  # fmt: skip

@@ -1,0 +1,149 @@
+"""Masked modelling of hyperedges, from which the hypergraph can be read out again."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from lightning_modules.optimizers import optimizer_and_schedule
+from relbench_pretrain.hypergraph.batches import MaskedBatch, Specials, to_tokens
+from relbench_pretrain.hypergraph.bert import NodeBert
+from relbench_pretrain.hypergraph.hypergraph import HypergraphError
+from relbench_pretrain.hypergraph.rows import widened
+
+READ_SIZE = 1_024
+"""Sequences that are read at a time."""
+
+
+class MaskedModeling(LightningModule):
+    """Learns which nodes a hyperedge has, from the others, by the cross-entropy of masked nodes.
+
+    Source: Chen et al. 2024, section 4: the optimum is P(u|c) = w(c∪u) / Σ_v w(c∪v).
+
+    Args:
+        network: The masked model.
+        optimizer: The optimiser.
+        lr_scheduler: A schedule stepped after every batch, or None.
+        compile: Whether the network is compiled by ``torch.compile``.
+    """
+
+    def __init__(
+        self,
+        network: NodeBert,
+        optimizer: OptimizerCallable = lambda parameters: torch.optim.AdamW(parameters, lr=1e-3),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        compile: bool = False,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.network = network
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.compile_network = compile
+        self.nodes: list[str] | None = None
+
+    def setup(self, stage: str) -> None:
+        """Takes the nodes of the data at hand; they have to be those of a checkpoint that was loaded."""
+        data = self.trainer.datamodule
+        if self.nodes is not None and self.nodes != data.truth.nodes:
+            raise HypergraphError(_mismatch(self.nodes, data.truth.nodes))
+        self.nodes, self.length, self.padded = data.truth.nodes, data.length, data.padded
+
+    def configure_model(self) -> None:
+        """Creates the parameters, which depend on the number of nodes; a second call changes nothing."""
+        if self.nodes is not None and self.network.encoder is None:
+            self.network.build(len(self.nodes), self.length, self.padded)
+            if self.compile_network:
+                self.network.compile(dynamic=True)
+
+    def forward(self, batch: MaskedBatch) -> Tensor:
+        """Returns the logits of all nodes at each masked place ``(num_masked, num_nodes)``."""
+        return self.network(batch.tokens, batch.row, batch.column)
+
+    def loss(self, batch: MaskedBatch) -> Tensor:
+        """Returns the mean cross-entropy of the masked nodes, each as often as it came."""
+        log_p = self(batch).float().log_softmax(-1)
+        return -(log_p[batch.masked, batch.node] * batch.count).sum() / batch.count.sum()
+
+    def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
+        loss = self.loss(batch)
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
+        return loss
+
+    def validation_step(self, batch: MaskedBatch, batch_idx: int) -> None:
+        self._log_held_out("val", batch)
+
+    def test_step(self, batch: MaskedBatch, batch_idx: int) -> None:
+        self._log_held_out("test", batch)
+
+    def _log_held_out(self, stage: str, batch: MaskedBatch) -> None:
+        # Batches of held-out draws differ by at most one draw, so each counts the same.
+        self.log(f"{stage}/loss", self.loss(batch), prog_bar=True, batch_size=1, sync_dist=True)
+
+    def log_conditionals(self, contexts: np.ndarray) -> np.ndarray:
+        """Returns the log-probability of every node where one node beside a context is masked.
+
+        Args:
+            contexts: Nodes, −1 at the end ``(num_contexts, width)``.
+
+        Returns:
+            ``(num_contexts, num_nodes)``, −∞ for nodes of the context; what is left sums to 1.
+        """
+        mask = Specials.after(len(self.nodes)).mask
+        number = len(contexts)
+        shown = np.concatenate([contexts, np.full((number, 1), -1)], axis=1)
+        known = (contexts >= 0).sum(1)
+        shown[np.arange(number), known] = mask
+        parts = []
+        for first in range(0, number, READ_SIZE):
+            these = slice(first, first + READ_SIZE)
+            logits = self._read(shown[these], known[these])
+            context, place = np.nonzero(contexts[these] >= 0)
+            logits[context, contexts[these][context, place]] = -torch.inf
+            parts.append(logits.log_softmax(-1).numpy())
+        return np.concatenate(parts)
+
+    def log_marginals(self, arity: int) -> np.ndarray:
+        """Returns the log-probability of every node where a whole hyperedge is masked ``(num_nodes,)``."""
+        shown = np.full((1, arity), Specials.after(len(self.nodes)).mask)
+        places = [self._read(shown, np.array([place])).softmax(-1) for place in range(arity)]
+        return torch.cat(places).mean(0).log().numpy()
+
+    @torch.no_grad()
+    def _read(self, shown: np.ndarray, place: np.ndarray) -> Tensor:
+        """Returns the logits of all nodes at a place of each sequence ``(num_sequences, num_nodes)``, on the CPU."""
+        filled = widened(shown, self.length - 2) if self.padded else shown
+        tokens = torch.from_numpy(to_tokens(filled, Specials.after(len(self.nodes)))).to(self.device)
+        row = torch.arange(len(shown), device=self.device)
+        training = self.network.training
+        self.network.eval()
+        logits = self.network(tokens, row, torch.from_numpy(place + 1).to(self.device))
+        self.network.train(training)
+        return logits.double().cpu()
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Makes the optimiser and, where there is one, the schedule."""
+        return optimizer_and_schedule(self.parameters(), self.optimizer, self.lr_scheduler, self.trainer)
+
+    def on_save_checkpoint(self, checkpoint: dict) -> None:
+        """Stores what the vocabulary is."""
+        checkpoint["hypergraph"] = {"nodes": self.nodes, "length": self.length, "padded": self.padded}
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        """Creates the parameters for the checkpoint's vocabulary."""
+        stored = checkpoint["hypergraph"]
+        if self.nodes is not None and self.nodes != stored["nodes"]:
+            raise HypergraphError(_mismatch(stored["nodes"], self.nodes))
+        self.nodes, self.length, self.padded = stored["nodes"], stored["length"], stored["padded"]
+        self.configure_model()
+
+
+def _mismatch(trained: list[str], given: list[str]) -> str:
+    return (
+        f"this checkpoint was trained on {len(trained)} nodes, '{trained[0]}' and so on, and the data have "
+        f"{len(given)}, '{given[0]}' and so on: give it the hypergraph that it was trained on"
+    )

@@ -1,0 +1,272 @@
+"""Batches of masked sequences, in which equal contexts are merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from relbench_pretrain.hypergraph.corpus import Corpus, counted
+from relbench_pretrain.hypergraph.masking import Masking
+from relbench_pretrain.hypergraph.rows import unique_rows
+
+NUM_SPECIAL = 4
+
+
+class Specials(NamedTuple):
+    """The token numbers that are no nodes; a node's token is its number."""
+
+    pad: int
+    cls: int
+    sep: int
+    mask: int
+
+    @classmethod
+    def after(cls, num_nodes: int) -> Specials:
+        """Returns those of a vocabulary of nodes and specials only."""
+        return cls(*range(num_nodes, num_nodes + NUM_SPECIAL))
+
+
+class MaskedBatch(NamedTuple):
+    """Sequences ``[CLS] nodes [SEP]`` with masked nodes, each sequence once, and what the masked nodes were.
+
+    Args:
+        tokens: ``(num_sequences, length)``.
+        row: The sequence of each masked place ``(num_masked,)``.
+        column: Its place in the sequence ``(num_masked,)``.
+        masked: The masked place of each target ``(num_targets,)``.
+        node: The node that was there ``(num_targets,)``.
+        count: How often it was ``(num_targets,)``, float.
+    """
+
+    tokens: Tensor
+    row: Tensor
+    column: Tensor
+    masked: Tensor
+    node: Tensor
+    count: Tensor
+
+
+def masked_batch(
+    rows: np.ndarray,
+    numbers: np.ndarray,
+    num_nodes: int,
+    masking: Masking,
+    rng: np.random.Generator,
+    keep_order: bool = False,
+    merge: bool = True,
+    times: np.ndarray | None = None,
+) -> MaskedBatch:
+    """Masks draws and makes a batch of them.
+
+    Args:
+        rows: Nodes of each draw, −1 at the end where there is none ``(num_draws, largest_arity)``.
+        numbers: Their numbers in the corpus ``(num_draws,)``.
+        num_nodes: The number of nodes.
+        masking: Chooses what is masked.
+        rng: The batch's random numbers.
+        keep_order: Whether nodes stay in the order of the draw, as in the paper; a hyperedge is a set, so otherwise
+            they come in ascending order with the masks behind them, which makes more sequences equal.
+        merge: Whether equal sequences become one; the loss stays the same but for dropout.
+        times: How often each draw comes; once by default ``(num_draws,)``.
+
+    Returns:
+        The batch.
+    """
+    draw, masked = masking.mask(rows, numbers, rng)
+    sequence = rows[draw].astype(np.int64)
+    if not keep_order:
+        far = num_nodes + 1
+        order = np.argsort(np.where(sequence < 0, 2 * far, np.where(masked, far, sequence)), axis=1, kind="stable")
+        sequence = np.take_along_axis(sequence, order, axis=1)
+        masked = np.take_along_axis(masked, order, axis=1)
+    target = sequence[masked]
+    special = Specials.after(num_nodes)
+    shown = np.where(masked, special.mask, sequence)
+    if merge:
+        distinct, which = unique_rows(shown)
+    else:
+        distinct, which = shown, np.arange(len(shown))
+    tokens = to_tokens(distinct, special)
+    row, column = np.nonzero(distinct == special.mask)
+    place = np.full(distinct.shape, -1)
+    place[row, column] = np.arange(len(row))
+    of_target = place[which][masked]
+    key = of_target * num_nodes + target
+    count = np.ones(len(key)) if times is None else times[draw].repeat(masked.sum(1))
+    if merge:
+        key, same = np.unique(key, return_inverse=True)
+        count = np.bincount(same, count)
+    arrays = (tokens, row, column + 1, key // num_nodes, key % num_nodes)
+    return MaskedBatch(*(torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in arrays),
+                       torch.from_numpy(count.astype(np.float32)))  # fmt: skip
+
+
+def to_tokens(shown: np.ndarray, special: Specials) -> np.ndarray:
+    """Adds ``[CLS]``, ``[SEP]`` and ``[PAD]``.
+
+    Args:
+        shown: Tokens of nodes and masks, −1 at the end where there is none ``(num_sequences, largest_arity)``.
+        special: The special tokens.
+
+    Returns:
+        ``(num_sequences, largest_arity + 2)``.
+    """
+    number = len(shown)
+    last = np.full((number, 1), -1)
+    tokens = np.concatenate([np.full((number, 1), special.cls), shown, last], axis=1)
+    end = (shown >= 0).sum(1) + 1
+    tokens[np.arange(number), end] = special.sep
+    return np.where(tokens < 0, special.pad, tokens)
+
+
+class BatchNumbers(Sampler[int]):
+    """The numbers of the batches of an epoch, shared out to processes.
+
+    Every process takes as many; none comes again in a later epoch, so that what is made from a number is new.
+
+    Args:
+        number: Batches per epoch and process.
+        rank: Number of this process.
+        world_size: Number of processes.
+        fixed: Whether all epochs have the batches of the first, for validation and test.
+    """
+
+    def __init__(self, number: int, rank: int = 0, world_size: int = 1, fixed: bool = False) -> None:
+        self.number, self.rank, self.world_size, self.fixed = number, rank, world_size, fixed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch, whose batches the next iteration takes."""
+        self.epoch = 0 if self.fixed else epoch
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch * self.number * self.world_size
+        return iter(range(first + self.rank, first + self.number * self.world_size, self.world_size))
+
+
+class MaskedBatches(Dataset):
+    """Batches of a corpus by number, each made from its number and the seed alone; they go on without end.
+
+    Pass after pass, every draw comes once, in another order each time; batches differ by at most one draw in size.
+
+    Args:
+        rows: The draws, in memory or memory-mapped ``(num_draws, largest_arity)``.
+        num_nodes: The number of nodes.
+        masking: Chooses what is masked.
+        batch_size: The most draws per batch.
+        seed: Seeds order and masks.
+        keep_order: See :func:`masked_batch`.
+        merge: See :func:`masked_batch`.
+        world_size: Number of processes; the number of batches in a pass is a multiple of it.
+        shuffle: Whether the order changes.
+    """
+
+    def __init__(
+        self,
+        rows: np.ndarray,
+        num_nodes: int,
+        masking: Masking,
+        batch_size: int,
+        seed: int,
+        keep_order: bool = False,
+        merge: bool = True,
+        world_size: int = 1,
+        shuffle: bool = True,
+    ) -> None:
+        self.rows, self.num_nodes, self.masking = rows, num_nodes, masking
+        self.seed, self.keep_order, self.merge, self.shuffle = seed, keep_order, merge, shuffle
+        self.number = -(-len(rows) // (batch_size * world_size)) * world_size
+        # A batch of all draws whose masks stay is the same in every epoch.
+        self.constant = self.number == 1 and not masking.depends_on_epoch
+        self._kept: MaskedBatch | None = None
+
+    def __len__(self) -> int:
+        """The number of batches in a pass."""
+        return self.number
+
+    def __getitem__(self, number: int) -> MaskedBatch:
+        if self._kept is not None:
+            return self._kept
+        if self.constant and self.merge and not (self.keep_order or self.masking.depends_on_chance):
+            self._kept = self._everything()
+            return self._kept
+        turn, part = divmod(number, self.number)
+        first, last = (len(self.rows) * i // self.number for i in (part, part + 1))
+        numbers = np.arange(first, last)
+        if self.shuffle and self.number > 1:
+            numbers = permuted(numbers, len(self.rows), np.random.default_rng([self.seed, 0, turn]))
+        rng = np.random.default_rng([self.seed, 1, number])
+        rows = np.asarray(self.rows[numbers])
+        batch = masked_batch(rows, numbers, self.num_nodes, self.masking, rng, self.keep_order, self.merge)
+        if self.constant:
+            self._kept = batch
+        return batch
+
+    def _everything(self) -> MaskedBatch:
+        """Masks every hyperedge once, however often it was drawn."""
+        graph, times = counted(self.rows, self.num_nodes)
+        rng = np.random.default_rng(self.seed)  # draws nothing
+        return masked_batch(graph.edges, np.arange(len(times)), self.num_nodes, self.masking, rng, times=times)
+
+
+class FreshBatches(Dataset):
+    """Batches of draws that never come again, each made from its number and the seed alone.
+
+    Args:
+        corpus: Says from what, and how, is drawn; its number is that of a pass.
+        masking: Chooses what is masked.
+        batch_size: Draws per batch.
+        seed: Seeds masks; draws have the corpus's seed.
+        keep_order: See :func:`masked_batch`.
+        merge: See :func:`masked_batch`.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        masking: Masking,
+        batch_size: int,
+        seed: int,
+        keep_order: bool = False,
+        merge: bool = True,
+    ) -> None:
+        self.corpus, self.masking, self.size, self.seed = corpus, masking, batch_size, seed
+        self.keep_order, self.merge = keep_order, merge
+
+    def __len__(self) -> int:
+        """The number of batches in a pass."""
+        return -(-len(self.corpus) // self.size)
+
+    def __getitem__(self, number: int) -> MaskedBatch:
+        part = Corpus(self.corpus.graph, self.corpus.draws, self.size, [*self.corpus.seed, 1, number], prepared=True)
+        rng = np.random.default_rng([self.seed, 1, number])
+        numbers = np.arange(number * self.size, (number + 1) * self.size)
+        num_nodes = self.corpus.graph.num_nodes
+        return masked_batch(part.rows(), numbers, num_nodes, self.masking, rng, self.keep_order, self.merge)
+
+
+def permuted(numbers: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """Puts numbers below a size into a random order, without keeping the whole order in memory.
+
+    The order is i ↦ (a i + c) mod size with a prime to the size: far apart what was near, and every number once.
+
+    Args:
+        numbers: ``(num,)``.
+        size: The size.
+        rng: Draws a and c.
+    """
+    factor = int(rng.integers(1, size)) if size > 1 else 1
+    while np.gcd(factor, size) != 1:
+        factor += 1
+    start = int(rng.integers(size))
+    if size < 2**31:  # the product fits 63 bits
+        return (numbers * factor + start) % size
+    return np.array([(int(i) * factor + start) % size for i in numbers])

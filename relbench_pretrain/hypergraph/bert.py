@@ -1,0 +1,109 @@
+"""BERT over nodes: a vocabulary of nodes and special tokens only, and a head on masked places only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from relbench_pretrain.hypergraph.batches import NUM_SPECIAL, Specials
+
+if TYPE_CHECKING:
+    from transformers import BertModel
+
+
+class NodeBert(nn.Module):
+    """Hugging Face's BERT, trained from scratch (Chen et al. 2024, section 5; Devlin et al. 2019).
+
+    The defaults are BERT-base, as in the paper. A small one with an output width of a quarter of the nodes or more
+    learns conditionals as well: that width bounds the rank of their logarithms.
+
+    Args:
+        num_layers: Transformer layers.
+        width: Channels of each token.
+        num_heads: Attention heads.
+        intermediate: Channels of the feed-forward layers.
+        dropout: Of embeddings, attention and hidden channels.
+        output_width: Channels of the last layer before the nodes; by default those of a token, and the nodes' output
+            vectors are their embeddings, as in BERT.
+        positions: Whether a token knows its place; a hyperedge is a set, so without, the model need not learn that
+            order means nothing.
+    """
+
+    def __init__(
+        self,
+        num_layers: int = 12,
+        width: int = 768,
+        num_heads: int = 12,
+        intermediate: int = 3072,
+        dropout: float = 0.1,
+        output_width: int | None = None,
+        positions: bool = True,
+    ) -> None:
+        super().__init__()
+        if width % num_heads:
+            raise ValueError(f"width {width} is no multiple of num_heads {num_heads}")
+        self.num_layers, self.width, self.num_heads = num_layers, width, num_heads
+        self.intermediate, self.dropout = intermediate, dropout
+        self.output_width, self.positions = output_width, positions
+        self.encoder: BertModel | None = None
+
+    def build(self, num_nodes: int, length: int, padded: bool = True) -> None:
+        """Creates the parameters; a second call changes nothing.
+
+        Args:
+            num_nodes: The number of nodes.
+            length: The most tokens in a sequence.
+            padded: Whether sequences differ in length.
+        """
+        if self.encoder is not None:
+            return
+        from transformers import BertConfig, BertModel  # seconds to import, so only where it is used
+        from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
+
+        config = BertConfig(
+            vocab_size=num_nodes + NUM_SPECIAL,
+            hidden_size=self.width,
+            num_hidden_layers=self.num_layers,
+            num_attention_heads=self.num_heads,
+            intermediate_size=self.intermediate,
+            hidden_dropout_prob=self.dropout,
+            attention_probs_dropout_prob=self.dropout,
+            max_position_embeddings=max(length, 8),
+            type_vocab_size=1,
+            pad_token_id=Specials.after(num_nodes).pad,
+            attn_implementation="sdpa",
+        )
+        self.num_nodes, self.padded = num_nodes, padded
+        self.encoder = BertModel(config, add_pooling_layer=False)
+        self.transform = BertPredictionHeadTransform(config)
+        self.bias = nn.Parameter(torch.zeros(num_nodes))
+        self.decoder: nn.Linear | None = None
+        if self.output_width is not None:
+            self.transform.dense = nn.Linear(self.width, self.output_width)
+            self.transform.LayerNorm = nn.LayerNorm(self.output_width, eps=config.layer_norm_eps)
+            self.decoder = nn.Linear(self.output_width, num_nodes, bias=False)
+            nn.init.normal_(self.decoder.weight, std=config.initializer_range)
+
+    def forward(self, tokens: Tensor, row: Tensor, column: Tensor) -> Tensor:
+        """Returns the logits of all nodes at some places.
+
+        Args:
+            tokens: ``(num_sequences, length)``.
+            row: The sequence of each place ``(num_places,)``.
+            column: The place in the sequence ``(num_places,)``.
+
+        Returns:
+            ``(num_places, num_nodes)``.
+        """
+        there = (tokens != Specials.after(self.num_nodes).pad).long() if self.padded else None
+        places = None if self.positions else torch.zeros_like(tokens)
+        output = self.encoder(input_ids=tokens, attention_mask=there, position_ids=places)
+        hidden = output.last_hidden_state  # (num_sequences, length, width)
+        states = self.transform(hidden[row, column])  # (num_places, output_width)
+        if self.decoder is not None:
+            return self.decoder(states) + self.bias
+        vectors = self.encoder.embeddings.word_embeddings.weight[: self.num_nodes]
+        return F.linear(states, vectors, self.bias)
