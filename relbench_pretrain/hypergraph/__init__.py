@@ -1,6 +1,14 @@
 """Weighted hypergraphs, corpora drawn from them, and what masked modelling recovers of them."""
 
+from relbench_pretrain.hypergraph.answers import Answer, answer_dissimilarity, edge_prompt, parse_answer
+from relbench_pretrain.hypergraph.assertions import Assertions, read_assertions
 from relbench_pretrain.hypergraph.bert import NodeBert
+from relbench_pretrain.hypergraph.conceptnet import (
+    ConceptGraph,
+    ConceptGraphEntry,
+    ConceptNeighborhood,
+    read_concept_graphs,
+)
 from relbench_pretrain.hypergraph.dissimilarity import Dissimilarity, dissimilarity
 from relbench_pretrain.hypergraph.draws import (
     BiasedDraws,
@@ -21,6 +29,7 @@ from relbench_pretrain.hypergraph.generators import (
     Star,
 )
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
+from relbench_pretrain.hypergraph.language_model import HuggingFaceModel, LanguageModel, StoredAnswers, ask_once
 from relbench_pretrain.hypergraph.masking import (
     ByFrequency,
     EveryNode,
@@ -34,12 +43,17 @@ from relbench_pretrain.hypergraph.readout import Chaining, LeastSquares, ReadOut
 from relbench_pretrain.hypergraph.recovery import ComponentMass, CorpusMass, MarginalMass, recover
 
 __all__ = [
+    "Answer",
     "Arms",
+    "Assertions",
     "BiasedDraws",
     "ByFrequency",
     "Chain",
     "Chaining",
     "ComponentMass",
+    "ConceptGraph",
+    "ConceptGraphEntry",
+    "ConceptNeighborhood",
     "ConnectedRandomGraph",
     "CorpusMass",
     "CorrelatedDraws",
@@ -48,11 +62,13 @@ __all__ = [
     "DriftingDraws",
     "ErdosRenyi",
     "EveryNode",
+    "HuggingFaceModel",
     "Hypergraph",
     "HypergraphError",
     "HypergraphFile",
     "HypergraphSource",
     "IndependentDraws",
+    "LanguageModel",
     "LeastSquares",
     "MarginalMass",
     "Masking",
@@ -64,8 +80,15 @@ __all__ = [
     "SeveralNodes",
     "Star",
     "Stationary",
+    "StoredAnswers",
     "Together",
     "WholeHyperedge",
+    "answer_dissimilarity",
+    "ask_once",
     "dissimilarity",
+    "edge_prompt",
+    "parse_answer",
+    "read_assertions",
+    "read_concept_graphs",
     "recover",
 ]
