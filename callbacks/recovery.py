@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -11,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.run_folder import run_folder
 from relbench_pretrain.evaluation.hypergraph_plots import draw_recovery
-from relbench_pretrain.hypergraph.conditionals import Views, counted_views, observed_contexts, read_views
+from relbench_pretrain.hypergraph.conditionals import Reader, Views, counted_views, observed_contexts, read_views
 from relbench_pretrain.hypergraph.conversion import write_hypergraph
 from relbench_pretrain.hypergraph.dissimilarity import dissimilarity
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
@@ -88,10 +89,10 @@ class Recovery(Callback):
 
     def _views(self, trainer: Trainer, pl_module: LightningModule) -> Views:
         counts = trainer.datamodule.counts
-        return read_views(pl_module, observed_contexts(counts), counts.num_nodes, self.threshold)
+        return read_views(cast(Reader, pl_module), observed_contexts(counts), counts.num_nodes, self.threshold)
 
     def _recover(self, views: Views, read_out: ReadOut, trainer: Trainer, pl_module: LightningModule) -> Hypergraph:
-        return recover(views, read_out, trainer.datamodule.counts, pl_module, self.component_mass)
+        return recover(views, read_out, trainer.datamodule.counts, cast(Reader, pl_module), self.component_mass)
 
     def _counted(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """Returns the errors where a model would know the masked training draws exactly."""

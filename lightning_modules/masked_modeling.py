@@ -67,7 +67,7 @@ class MaskedModeling(LightningModule):
     def loss(self, batch: MaskedBatch) -> Tensor:
         """Returns the mean cross-entropy of the masked nodes, each as often as it came."""
         log_p = self(batch).float().log_softmax(-1)
-        return -(log_p[batch.masked, batch.node] * batch.count).sum() / batch.count.sum()
+        return -(log_p[batch.masked, batch.node] * batch.times).sum() / batch.times.sum()
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
         loss = self.loss(batch)

@@ -110,9 +110,9 @@ def _panel(
         style = STYLES[plot.metrics.index(metric) % len(STYLES)]
         names = [str(line)] * bool(line) + [_readable(str(metric))] * (len(plot.metrics) > 1 or not line)
         colour = colours[line] if len(colours) > 1 else f"C{plot.metrics.index(metric) % 10}"
-        marker = {} if plot.x == "steps" else {"marker": "o", "markersize": 3}
+        marker = "" if plot.x == "steps" else "o"
         axis.errorbar(by_x.index, by_x["mean"], by_x["std"], color=colour, linestyle=style, capsize=2,
-                      label=", ".join(names), linewidth=1.2, **marker)  # fmt: skip
+                      label=", ".join(names), linewidth=1.2, marker=marker, markersize=3)  # fmt: skip
     for entry in published:
         spec = experiments[entry["experiment"]]
         colour = colours.get(spec.line or entry["experiment"], "black") if len(colours) > 1 else "black"

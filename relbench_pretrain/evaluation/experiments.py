@@ -63,7 +63,9 @@ def expanded(experiments: Mapping[str, ExperimentStudy]) -> dict[str, Experiment
                 args=[_filled(arg, place) for arg in spec.args],
                 against=[_filled(other, place) for other in spec.against],
                 values={},
-                **{key: _filled(getattr(spec, key), place) for key in ("panel", "line", "x")},
+                panel=_filled(spec.panel, place),
+                line=_filled(spec.line, place),
+                x=_filled(spec.x, place),
             )
             found[_filled(name, place)] = own
     return found

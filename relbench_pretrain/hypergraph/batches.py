@@ -40,7 +40,7 @@ class MaskedBatch(NamedTuple):
         column: Its place in the sequence ``(num_masked,)``.
         masked: The masked place of each target ``(num_targets,)``.
         node: The node that was there ``(num_targets,)``.
-        count: How often it was ``(num_targets,)``, float.
+        times: How often it was ``(num_targets,)``, float.
     """
 
     tokens: Tensor
@@ -48,7 +48,7 @@ class MaskedBatch(NamedTuple):
     column: Tensor
     masked: Tensor
     node: Tensor
-    count: Tensor
+    times: Tensor
 
 
 def masked_batch(
@@ -102,8 +102,8 @@ def masked_batch(
         key, same = np.unique(key, return_inverse=True)
         count = np.bincount(same, count)
     arrays = (tokens, row, column + 1, key // num_nodes, key % num_nodes)
-    return MaskedBatch(*(torch.from_numpy(np.ascontiguousarray(a, dtype=np.int64)) for a in arrays),
-                       torch.from_numpy(count.astype(np.float32)))  # fmt: skip
+    tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
+    return MaskedBatch(*tensors, times=torch.from_numpy(count.astype(np.float32)))
 
 
 def to_tokens(shown: np.ndarray, special: Specials) -> np.ndarray:

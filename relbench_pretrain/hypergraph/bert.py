@@ -74,8 +74,8 @@ class NodeBert(nn.Module):
             max_position_embeddings=max(length, 8),
             type_vocab_size=1,
             pad_token_id=Specials.after(num_nodes).pad,
-            attn_implementation="sdpa",
         )
+        config._attn_implementation = "sdpa"
         self.num_nodes, self.padded = num_nodes, padded
         self.encoder = BertModel(config, add_pooling_layer=False)
         self.transform = BertPredictionHeadTransform(config)

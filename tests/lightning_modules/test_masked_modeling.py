@@ -156,7 +156,7 @@ def test_parts_of_the_draws_do_not_overlap_and_files_are_shared(tmp_path):
     data.prepare_data()
     data.setup("fit")
     assert isinstance(data.rows, np.memmap)
-    sizes = [sum(int(b.count.sum()) for b in loader) for loader in (data.train_dataloader(), data.val_dataloader(),
+    sizes = [sum(int(b.times.sum()) for b in loader) for loader in (data.train_dataloader(), data.val_dataloader(),
                                                                     data.test_dataloader())]  # fmt: skip
     assert sizes == [800, 100, 100] and data.num_training == 800
     assert data.counts.weights.sum() == pytest.approx(1)

@@ -173,7 +173,7 @@ def test_merged_batches_hold_the_same_sequences_and_targets(keep_order, masking)
         batch = masked_batch(rows, np.arange(500), 12, masking, np.random.default_rng(1), keep_order, merge)
         sequences = [tuple(row) for row in batch.tokens.tolist()]
         found: dict = {}
-        for place, node, count in zip(batch.masked.tolist(), batch.node.tolist(), batch.count.tolist(), strict=True):
+        for place, node, count in zip(batch.masked.tolist(), batch.node.tolist(), batch.times.tolist(), strict=True):
             key = (sequences[batch.row[place]], int(batch.column[place]), node)
             found[key] = found.get(key, 0) + count
             assert batch.tokens[batch.row[place], batch.column[place]] == Specials.after(12).mask
@@ -233,7 +233,7 @@ def test_all_draws_in_one_batch_are_masked_once_for_all():
     assert batches[7] is batches[0]
     assert not MaskedBatches(rows, 12, OneNode(), 3_000, 0).constant
     fixed = MaskedBatches(rows, 12, OneNode(fixed=True), 3_000, 0)
-    assert fixed.constant and fixed[0].count.sum() == 3_000
+    assert fixed.constant and fixed[0].times.sum() == 3_000
 
 
 def test_fresh_batches_never_come_again():
@@ -241,7 +241,7 @@ def test_fresh_batches_never_come_again():
     batches = FreshBatches(corpus, EveryNode(), 100, 0)
     assert len(batches) == 10
     one, other = (
-        torch.cat([batch.masked * 12 + batch.node, batch.count.long()]) for batch in (batches[0], batches[10])
+        torch.cat([batch.masked * 12 + batch.node, batch.times.long()]) for batch in (batches[0], batches[10])
     )
     assert one.shape != other.shape or not torch.equal(one, other)
     assert all(torch.equal(a, b) for a, b in zip(batches[3], batches[3], strict=True))
