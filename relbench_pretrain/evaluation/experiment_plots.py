@@ -107,9 +107,9 @@ def _panel(
     colours = {line: f"C{i % 10}" for i, line in enumerate(part["line"].unique())}
     for (line, metric), points in part.groupby(["line", "metric"], sort=False):
         by_x = points.groupby("x")["value"].agg(["mean", "std"]).fillna(0)
-        style = STYLES[plot.metrics.index(metric) % len(STYLES)]
+        style = STYLES[plot.metrics.index(str(metric)) % len(STYLES)]
         names = [str(line)] * bool(line) + [_readable(str(metric))] * (len(plot.metrics) > 1 or not line)
-        colour = colours[line] if len(colours) > 1 else f"C{plot.metrics.index(metric) % 10}"
+        colour = colours[line] if len(colours) > 1 else f"C{plot.metrics.index(str(metric)) % 10}"
         marker = "" if plot.x == "steps" else "o"
         axis.errorbar(by_x.index, by_x["mean"], by_x["std"], color=colour, linestyle=style, capsize=2,
                       label=", ".join(names), linewidth=1.2, marker=marker, markersize=3)  # fmt: skip
