@@ -103,7 +103,7 @@ def masked_batch(
         count = np.bincount(same, count)
     arrays = (tokens, row, column + 1, key // num_nodes, key % num_nodes)
     tensors = [torch.from_numpy(np.ascontiguousarray(array, dtype=np.int64)) for array in arrays]
-    return MaskedBatch(*tensors, torch.from_numpy(count.astype(np.float32)))
+    return MaskedBatch(*[*tensors, torch.from_numpy(count.astype(np.float32))])
 
 
 def to_tokens(shown: np.ndarray, special: Specials) -> np.ndarray:
