@@ -20,10 +20,12 @@ import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
 from callbacks.run_folder import logger_folder
 from relbench_pretrain.checkpoints import CheckpointError
+from relbench_pretrain.evaluation.align import align
 from relbench_pretrain.evaluation.baselines import baseline
 from relbench_pretrain.evaluation.demo import demo
 from relbench_pretrain.evaluation.embed import embed
 from relbench_pretrain.evaluation.study import StudyError, study
+from relbench_pretrain.hypergraph import HypergraphError
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError
 from relbench_pretrain.relational.database import DatabaseError, DatasetError
 from relbench_pretrain.relational.schema import SchemaError
@@ -37,6 +39,7 @@ USER_ERRORS = (
     CheckpointError,
     DatabaseError,
     DatasetError,
+    HypergraphError,
     KnowledgeGraphError,
     SchemaError,
     StudyError,
@@ -63,6 +66,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "study": study,
     "embed": embed,
     "baseline": baseline,
+    "align": align,
 }
 
 
