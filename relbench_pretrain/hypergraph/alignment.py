@@ -13,8 +13,8 @@ from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.overlap import Overlap
 from relbench_pretrain.hypergraph.relaxation import doubly_stochastic, spectral_similarity, two_section
 
-BANDWIDTHS = 5.0
-"""By what factor random bandwidths differ from the given one at most."""
+GUESS = 0.3  # of what a known pair weighs in a similarity
+BANDWIDTHS = 5.0  # by what factor random bandwidths differ from the given one at most
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,20 @@ class Problem:
         first, second = (np.setdiff1d(everything, known) for known in self.pairs.T)
         return first, second
 
-    def similarity(self, bandwidth: float) -> np.ndarray:
-        """Returns how alike the free nodes are by eigenvectors ``(num_free, num_free)``."""
-        return spectral_similarity(self.first, self.second, self.pairs, bandwidth)[np.ix_(*self.free)]
+    def similarity(self, bandwidth: float, guess: tuple[int, int] | None = None) -> np.ndarray:
+        """Returns how alike the free nodes are by eigenvectors, doubly stochastic ``(num_free, num_free)``.
+
+        Args:
+            bandwidth: η, see :func:`~relbench_pretrain.hypergraph.relaxation.spectral_similarity`.
+            guess: A free node of either, by its place among them, that are taken for a pair, less surely than known
+                ones.
+        """
+        prior = np.ones((self.num_nodes, self.num_nodes))
+        prior[self.pairs[:, 0], self.pairs[:, 1]] += self.num_nodes
+        free = np.ix_(*self.free)
+        if guess is not None:
+            prior[self.free[0][guess[0]], self.free[1][guess[1]]] += GUESS * self.num_nodes
+        return doubly_stochastic(spectral_similarity(self.first, self.second, prior, bandwidth)[free].clip(0))
 
     def assign(self, similarity: np.ndarray) -> np.ndarray:
         """Returns the matching of the most similarity that has the known pairs ``(num_nodes,)``.
@@ -60,20 +71,23 @@ class Problem:
         order[first[rows]] = second[columns]
         return order
 
-    def starts(self, restarts: int, bandwidth: float, spread: float, seed: int) -> Iterator[np.ndarray]:
+    def starts(self, restarts: int, bandwidth: float, seed: int) -> Iterator[np.ndarray]:
         """Yields doubly stochastic matrices of the free nodes ``(num_free, num_free)``.
 
-        The first is the spectral similarity, the second the barycentre, which is better where eigenvalues are few
-        and the same; then come the spectral similarity at random bandwidths, with random matrices mixed in.
+        The first is the spectral similarity, the second the barycentre. The others are the similarity at a random
+        bandwidth once a random node is taken for a pair with one that is like it: where a hypergraph looks the same
+        from two ends, its eigenvectors mix both ways to match it, until a pair decides between them.
         """
-        size = self.num_nodes - len(self.pairs)
         rng = np.random.default_rng(seed)
-        yield doubly_stochastic(self.similarity(bandwidth).clip(0))
+        similarity = self.similarity(bandwidth)
+        yield similarity
+        number = len(similarity)
         if restarts > 0:
-            yield np.full((size, size), 1 / size)
+            yield np.full((number, number), 1 / number)
         for _ in range(restarts - 1):
-            similarity = doubly_stochastic(self.similarity(bandwidth * BANDWIDTHS ** rng.uniform(-1, 1)).clip(0))
-            yield (1 - spread) * similarity + spread * doubly_stochastic(rng.random((size, size)))
+            node = int(rng.integers(number))
+            partner = int(rng.choice(number, p=similarity[node] / similarity[node].sum()))
+            yield self.similarity(bandwidth * BANDWIDTHS ** rng.uniform(-1, 1), (node, partner))
 
 
 class Matcher(ABC):

@@ -21,8 +21,7 @@ class FAQ(Matcher):
     does not once weights are noisy.
 
     Args:
-        restarts: Starts after the first; the second is the barycentre, further ones are random.
-        spread: The share of a random matrix in a random start, against the spectral similarity.
+        restarts: Starts after the first; see :meth:`Problem.starts`.
         bandwidth: η of the spectral similarity, see :func:`spectral_similarity`.
         power: Weights are taken to this power in clique expansions, see :func:`two_section`.
         refine: Whether to swap partners as long as that brings the hypergraphs closer.
@@ -32,17 +31,16 @@ class FAQ(Matcher):
     def __init__(
         self,
         restarts: int = 30,
-        spread: float = 0.25,
         bandwidth: float = 0.5,
         power: float = 0.5,
         refine: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__(power, refine)
-        self.restarts, self.spread, self.bandwidth, self.seed = restarts, spread, bandwidth, seed
+        self.restarts, self.bandwidth, self.seed = restarts, bandwidth, seed
 
     def propose(self, problem: Problem) -> Iterator[np.ndarray]:
-        for start in problem.starts(self.restarts, self.bandwidth, self.spread, self.seed):
+        for start in problem.starts(self.restarts, self.bandwidth, self.seed):
             options = {"maximize": True, "partial_match": problem.pairs, "P0": start, "maxiter": STEPS, "tol": 1e-3}
             yield quadratic_assignment(problem.first, problem.second, method="faq", options=options).col_ind
 
@@ -71,8 +69,7 @@ class GromovWasserstein(Matcher):
 
     Args:
         alpha: The share of the structure in the cost, against that of known pairs; 1 where there are none.
-        restarts: Starts after the first, which is the spectral similarity; the same ones as those of :class:`FAQ`.
-        spread: The share of a random matrix in a random start, against the spectral similarity.
+        restarts: Starts after the first; the same as those of :class:`FAQ`.
         bandwidth: η of the spectral similarity, see :func:`spectral_similarity`.
         power: Weights are taken to this power in clique expansions, see :func:`two_section`.
         refine: Whether to swap partners as long as that brings the hypergraphs closer.
@@ -86,15 +83,13 @@ class GromovWasserstein(Matcher):
         self,
         alpha: float = 0.5,
         restarts: int = 30,
-        spread: float = 0.25,
         bandwidth: float = 0.5,
         power: float = 0.5,
         refine: bool = True,
         seed: int = 0,
     ) -> None:
         super().__init__(power, refine)
-        self.alpha, self.restarts, self.spread = alpha, restarts, spread
-        self.bandwidth, self.seed = bandwidth, seed
+        self.alpha, self.restarts, self.bandwidth, self.seed = alpha, restarts, bandwidth, seed
 
     def propose(self, problem: Problem) -> Iterator[np.ndarray]:
         solve = _pot().gromov.fused_gromov_wasserstein
@@ -109,7 +104,7 @@ class GromovWasserstein(Matcher):
         cost[known, partner] = 0
         mass = np.full(number, 1 / number)
         free = np.ix_(*problem.free)
-        for start in problem.starts(self.restarts, self.bandwidth, self.spread, self.seed):
+        for start in problem.starts(self.restarts, self.bandwidth, self.seed):
             plan = np.zeros((number, number))
             plan[free], plan[known, partner] = start / number, 1 / number
             alpha = self.alpha if len(known) else 1.0

@@ -35,39 +35,40 @@ def two_section(graph: Hypergraph, num_nodes: int, power: float = 0.5) -> np.nda
     return np.power(found, power, where=found > 0, out=np.zeros_like(found))
 
 
-def spectral_similarity(
-    first: np.ndarray, second: np.ndarray, pairs: np.ndarray, bandwidth: float = 0.5, trust: float = 1.0
-) -> np.ndarray:
+def spectral_similarity(first: np.ndarray, second: np.ndarray, prior: np.ndarray, bandwidth: float) -> np.ndarray:
     """Returns how alike nodes are by all pairs of eigenvectors (GRAMPA: Fan, Mao, Wu and Xu 2019, equation 3).
 
-    It minimises ‖AX − XB‖² + η²‖X‖² − 2⟨X, J⟩ over matrices X, with J all ones; known pairs are added to J.
+    It minimises ‖AX − XB‖² + η²‖X‖² − 2⟨X, J⟩ over matrices X. The authors have ones in J; more where a pair is known
+    draws the nodes near it to each other, too.
 
     Args:
         first: A ``(num_nodes, num_nodes)``, symmetric.
         second: B, of the same size.
-        pairs: Known pairs ``(num_pairs, 2)``.
-        bandwidth: η, in units of the matrices' scale.
-        trust: What a known pair weighs, as a share of the number of nodes.
+        prior: J ``(num_nodes, num_nodes)``.
+        bandwidth: η, for matrices scaled to eigenvalues of order 1.
 
     Returns:
         ``(num_nodes, num_nodes)``, larger for nodes that are more alike.
     """
-    number = len(first)
     values, left = np.linalg.eigh(_standardised(first))
     others, right = np.linalg.eigh(_standardised(second))
-    prior = np.ones((number, number))
-    prior[pairs[:, 0], pairs[:, 1]] += trust * number
     kernel = 1 / ((values[:, None] - others[None, :]) ** 2 + bandwidth**2)
     return left @ (kernel * (left.T @ prior @ right)) @ right.T
 
 
 def doubly_stochastic(matrix: np.ndarray) -> np.ndarray:
-    """Scales a matrix without negative numbers until rows and columns sum to 1 (Sinkhorn and Knopp 1967)."""
+    """Scales a matrix without negative numbers until rows and columns sum to 1 (Sinkhorn and Knopp 1967).
+
+    What is missing after some rounds is added as a product of margins (Altschuler, Weed and Rigollet 2017, algorithm
+    2), so that the sums are exact.
+    """
     scaled = matrix + 1e-9 * max(float(matrix.max(initial=0.0)), 1e-9)
     for _ in range(ROUNDS):
         scaled = scaled / scaled.sum(0, keepdims=True)
         scaled = scaled / scaled.sum(1, keepdims=True)
-    return scaled
+    scaled = scaled / np.maximum(scaled.sum(0, keepdims=True), 1)
+    rows, columns = 1 - scaled.sum(1), 1 - scaled.sum(0)
+    return scaled + np.outer(rows, columns) / max(float(rows.sum()), 1e-12)
 
 
 def _standardised(matrix: np.ndarray) -> np.ndarray:
