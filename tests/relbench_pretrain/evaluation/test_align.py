@@ -15,6 +15,7 @@ from relbench_pretrain.hypergraph import Chain, ConnectedRandomGraph, Hypergraph
 from relbench_pretrain.hypergraph.conversion import write_hypergraph
 
 TRUTH = ConnectedRandomGraph(30).make()
+FEW = ["--matcher=FAQ", "--matcher.restarts=2"]
 
 
 def seen(name: str, truth: Hypergraph = TRUTH) -> tuple[Hypergraph, list[int]]:
@@ -42,9 +43,7 @@ def runs(run_in):
 
 
 def test_folders_of_runs_are_aligned_and_scored_without_another_file(runs, capsys):
-    main(
-        ["align", "a", "b", "--output_dir=out/put", "--shares=[0, 0.01, 0.1]", "--matcher=FAQ", "--matcher.restarts=2"]
-    )
+    main(["align", "a", "b", "--output_dir=out/put", "--shares=[0, 0.01, 0.1]", *FEW])
     printed = capsys.readouterr().out
     assert "a/fit/version_1/recovered.json: 30 nodes" in printed
     metrics = json.loads((runs / "out/put/metrics.json").read_text())
