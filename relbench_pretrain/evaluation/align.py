@@ -112,10 +112,10 @@ def score(
         hypergraph: The true hypergraph in the first one's nodes; without it nodes have to be right by name.
 
     Returns:
-        ``accuracy`` over all nodes, ``accuracy_unlabelled`` over those that are not (1 if all are), ``accuracy_at_most``,
-        which is larger than the first only where the best automorphism was not found, and ``automorphisms``: how
-        they were treated, see :class:`~relbench_pretrain.hypergraph.automorphisms.Agreement`; ``unknown`` without
-        the hypergraph.
+        ``accuracy`` over all nodes; ``accuracy_unlabelled`` over those that are not labelled, 1 if all are;
+        ``accuracy_at_most``, larger than the first only where the best automorphism was not found; and
+        ``automorphisms``, how they were treated, see
+        :class:`~relbench_pretrain.hypergraph.automorphisms.Agreement`, ``unknown`` without the hypergraph.
     """
     counted = np.zeros(len(order), dtype=bool)
     counted[truth[:, 0]] = True
