@@ -20,6 +20,7 @@ import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
 from callbacks.run_folder import logger_folder
 from relbench_pretrain.checkpoints import CheckpointError
+from relbench_pretrain.evaluation.align import align
 from relbench_pretrain.evaluation.ask import ask
 from relbench_pretrain.evaluation.baselines import baseline
 from relbench_pretrain.evaluation.demo import demo
@@ -67,6 +68,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "embed": embed,
     "baseline": baseline,
     "ask": ask,
+    "align": align,
 }
 
 

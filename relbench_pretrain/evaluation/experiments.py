@@ -166,7 +166,8 @@ def read_tests(folder: Path) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     if (folder / "metrics.json").is_file():
-        found |= {name: float(value) for name, value in json.loads((folder / "metrics.json").read_text()).items()}
+        written = json.loads((folder / "metrics.json").read_text())
+        found |= {name: float(value) for name, value in written.items() if isinstance(value, int | float)}
     for path in sorted((folder / "fit").glob("metrics*.csv")):
         with path.open() as file:
             for row in csv.DictReader(file):

@@ -1,7 +1,9 @@
 """Weighted hypergraphs, corpora drawn from them, and what masked modelling recovers of them."""
 
+from relbench_pretrain.hypergraph.alignment import Matcher
 from relbench_pretrain.hypergraph.answers import Answer, answer_dissimilarity, edge_prompt, parse_answer
 from relbench_pretrain.hypergraph.assertions import Assertions, read_assertions
+from relbench_pretrain.hypergraph.automorphisms import Agreement, agreement
 from relbench_pretrain.hypergraph.bert import NodeBert
 from relbench_pretrain.hypergraph.conceptnet import (
     ConceptGraph,
@@ -9,6 +11,7 @@ from relbench_pretrain.hypergraph.conceptnet import (
     ConceptNeighborhood,
     read_concept_graphs,
 )
+from relbench_pretrain.hypergraph.database import DatabaseHypergraph
 from relbench_pretrain.hypergraph.dissimilarity import Dissimilarity, dissimilarity
 from relbench_pretrain.hypergraph.draws import (
     BiasedDraws,
@@ -39,10 +42,13 @@ from relbench_pretrain.hypergraph.masking import (
     Together,
     WholeHyperedge,
 )
+from relbench_pretrain.hypergraph.matchers import FAQ, GromovWasserstein, Spectral
 from relbench_pretrain.hypergraph.readout import Chaining, LeastSquares, ReadOut, Stationary
 from relbench_pretrain.hypergraph.recovery import ComponentMass, CorpusMass, MarginalMass, recover
 
 __all__ = [
+    "FAQ",
+    "Agreement",
     "Answer",
     "Arms",
     "Assertions",
@@ -57,11 +63,13 @@ __all__ = [
     "ConnectedRandomGraph",
     "CorpusMass",
     "CorrelatedDraws",
+    "DatabaseHypergraph",
     "Dissimilarity",
     "Draws",
     "DriftingDraws",
     "ErdosRenyi",
     "EveryNode",
+    "GromovWasserstein",
     "HuggingFaceModel",
     "Hypergraph",
     "HypergraphError",
@@ -72,17 +80,20 @@ __all__ = [
     "LeastSquares",
     "MarginalMass",
     "Masking",
+    "Matcher",
     "NodeBert",
     "NoisyDraws",
     "OneNode",
     "RandomHypergraph",
     "ReadOut",
     "SeveralNodes",
+    "Spectral",
     "Star",
     "Stationary",
     "StoredAnswers",
     "Together",
     "WholeHyperedge",
+    "agreement",
     "answer_dissimilarity",
     "ask_once",
     "dissimilarity",

@@ -14,6 +14,7 @@ from relbench_pretrain.hypergraph import (
     Arms,
     Chain,
     ConnectedRandomGraph,
+    DatabaseHypergraph,
     ErdosRenyi,
     Hypergraph,
     HypergraphError,
@@ -32,6 +33,7 @@ from relbench_pretrain.hypergraph.conversion import (
     write_hypergraph,
 )
 from relbench_pretrain.hypergraph.rows import find_rows, unique_rows
+from relbench_pretrain.relational.database import load_database
 
 MIXED = Hypergraph.from_edges(["a", "b", "c", "d"], [[0, 1], [2, 1, 0], [1, 2], [3, 0, 1]], [1, 2, 3, 2])
 
@@ -217,3 +219,31 @@ def test_rows_are_told_apart_where_one_number_cannot_hold_them():
         assert len(distinct) == len(np.unique(rows, axis=0))
     table = np.array([[0, 1], [1, 2]])
     assert find_rows(np.array([[1, 2, -1], [0, 2, -1], [0, 1, 2]]), table).tolist() == [1, -1, -1]
+
+
+def test_rows_of_a_database_join_the_entities_that_their_keys_name():
+    tables = load_database("demo-small").table_dict
+    graph = DatabaseHypergraph("demo-small", ["orders"]).make()
+    orders = tables["orders"]
+    expected: dict[frozenset, int] = {}
+    for _, row in orders.df.iterrows():
+        names = frozenset(f"{parent}:{int(row[column])}" for column, parent in orders.fkey_col_to_pkey_table.items()
+                          if row[column] == row[column] and row[column] is not None)  # fmt: skip
+        if len(names) >= 2:
+            expected[names] = expected.get(names, 0) + 1
+    found = {
+        frozenset(graph.nodes[i] for i in row if i >= 0): w for row, w in zip(graph.edges, graph.weights, strict=True)
+    }
+    total = sum(expected.values())
+    assert found.keys() == expected.keys()
+    assert all(found[names] == pytest.approx(count / total) for names, count in expected.items())
+    heavy = DatabaseHypergraph("demo-small", min_weight=2).make()
+    everything = DatabaseHypergraph("demo-small").make()
+    assert 0 < heavy.num_edges < everything.num_edges and heavy.num_nodes < everything.num_nodes
+    for source, message in (
+        (DatabaseHypergraph("demo-small", ["orrders"]), "no tables .'orrders'."),
+        (DatabaseHypergraph("demo-small", min_arity=9), "no table has foreign keys to 9"),
+        (DatabaseHypergraph("demo-small", min_weight=10**6), "take a lower min_weight"),
+    ):
+        with pytest.raises(HypergraphError, match=message):
+            source.make()
