@@ -12,7 +12,7 @@ from relbench_pretrain.relational.database import load_database
 class DatabaseHypergraph(HypergraphSource):
     """Rows as hyperedges over the entities that their foreign keys name; rows of the same entities add their weight.
 
-    A node is called ``table:key``. Missing keys leave a node out, and two keys of one row to one entity count once.
+    A node is called ``table:key``. All rows count, those after the database's test time too. Missing keys leave a node out, and two keys of one row to one entity count once.
 
     Args:
         dataset: A RelBench name, a Hub address, a folder or ``demo``.
@@ -31,9 +31,8 @@ class DatabaseHypergraph(HypergraphSource):
         tables = load_database(self.dataset).table_dict
         if unknown := set(self.tables or ()) - set(tables):
             raise HypergraphError(f"there are no tables {sorted(unknown)}; the database has {sorted(tables)}")
-        chosen = self.tables or [
-            t for t, table in tables.items() if len(table.fkey_col_to_pkey_table) >= self.min_arity
-        ]
+        many = [name for name, table in tables.items() if len(table.fkey_col_to_pkey_table) >= self.min_arity]
+        chosen = self.tables or many
         if not chosen:
             raise HypergraphError(
                 f"no table has foreign keys to {self.min_arity} entities; a lower min_arity, or tables, may help"
@@ -56,9 +55,8 @@ class DatabaseHypergraph(HypergraphSource):
         numbered = numbered.reshape(edges.shape) - int(used[0] < 0)  # −1 stays what it is
         used = used[used >= 0]
         table = np.searchsorted([first[parent] for parent in parents], used, side="right") - 1
-        names = [
-            f"{parents[t]}:{key - first[parents[t]]}" for t, key in zip(table.tolist(), used.tolist(), strict=True)
-        ]
+        key = used - np.array([first[parent] for parent in parents])[table]
+        names = [f"{parents[t]}:{k}" for t, k in zip(table.tolist(), key.tolist(), strict=True)]
         graph = Hypergraph.from_edges(names, numbered)
         rows = graph.weights * len(edges)
         if (kept := rows > self.min_weight - 0.5).all():

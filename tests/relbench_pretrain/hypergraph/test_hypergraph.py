@@ -225,15 +225,14 @@ def test_rows_of_a_database_join_the_entities_that_their_keys_name():
     tables = load_database("demo-small").table_dict
     graph = DatabaseHypergraph("demo-small", ["orders"]).make()
     orders = tables["orders"]
+    keys = orders.fkey_col_to_pkey_table
     expected: dict[frozenset, int] = {}
-    for _, row in orders.df.iterrows():
-        names = frozenset(f"{parent}:{int(row[column])}" for column, parent in orders.fkey_col_to_pkey_table.items()
-                          if row[column] == row[column] and row[column] is not None)  # fmt: skip
+    for row in orders.df[list(keys)].astype("float").to_numpy().tolist():
+        names = frozenset(f"{p}:{int(key)}" for p, key in zip(keys.values(), row, strict=True) if key == key)
         if len(names) >= 2:
             expected[names] = expected.get(names, 0) + 1
-    found = {
-        frozenset(graph.nodes[i] for i in row if i >= 0): w for row, w in zip(graph.edges, graph.weights, strict=True)
-    }
+    sets = [frozenset(graph.nodes[i] for i in row if i >= 0) for row in graph.edges]
+    found = dict(zip(sets, graph.weights, strict=True))
     total = sum(expected.values())
     assert found.keys() == expected.keys()
     assert all(found[names] == pytest.approx(count / total) for names, count in expected.items())
