@@ -94,7 +94,7 @@ class HypergraphDataModule(LightningDataModule):
         graph = self.source.make()
         if not self.renamed:
             return graph
-        order = np.random.default_rng([self.seed, 7]).permutation(graph.num_nodes)
+        order = np.random.default_rng([self.seed, 7, *self.modality.encode()]).permutation(graph.num_nodes)
         self.hidden_names = [graph.nodes[i] for i in order]
         return graph.renamed(order, [f"{self.modality}{i}" for i in range(graph.num_nodes)])
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
+from relbench_pretrain.evaluation.experiments import expanded
 from relbench_pretrain.evaluation.study import experiment_plans, plan, study
 
 SMALL = ["--trainer.max_steps=1", "--trainer.enable_progress_bar=false"]
@@ -193,7 +195,14 @@ def test_every_run_of_every_shipped_study_parses(path, tmp_path):
     arguments = parsed.instantiate_classes(parsed.parse_object(yaml.safe_load(path.read_text())))
     names = ("databases", "networks", "starts", "seeds", "pretraining_seeds", "label_fractions", "grid")
     plans = list(plan(*(arguments[name] for name in names), root=tmp_path))
-    plans += experiment_plans(arguments["experiments"], arguments["seeds"], arguments["experiment_args"])
+    # Of an experiment over values the first and the last stand for all.
+    firsts, lasts = (
+        {name: replace(spec, values={key: [found[i]] for key, found in spec.values.items()})
+         for name, spec in arguments["experiments"].items()}
+        for i in (0, -1)
+    )  # fmt: skip
+    experiments = expanded(firsts) | expanded(lasts)
+    plans += experiment_plans(experiments, arguments["seeds"], arguments["experiment_args"], tmp_path)
     assert plans
     seen = set()
     for run in plans:  # one seed and start stand for all of them

@@ -351,9 +351,8 @@ def execute(run: RunPlan, root: Path, threads: int) -> bool:
             keep_metrics(folder / "fit")
         begun.write_text(run.hash)
     else:
-        command += (
-            [f"--output_dir={folder}"] if run.command[0] == "align" else [f"--output_file={folder / 'metrics.json'}"]
-        )
+        aligned = run.command[0] == "align"  # writes more than its metrics
+        command += [f"--output_dir={folder}" if aligned else f"--output_file={folder / 'metrics.json'}"]
     begin = time.monotonic()
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     with (folder / "run.log").open("a") as log:

@@ -12,7 +12,8 @@ from relbench_pretrain.relational.database import load_database
 class DatabaseHypergraph(HypergraphSource):
     """Rows as hyperedges over the entities that their foreign keys name; rows of the same entities add their weight.
 
-    A node is called ``table:key``. All rows count, those after the database's test time too. Missing keys leave a node out, and two keys of one row to one entity count once.
+    A node is called ``table:key``. All rows count, those after the database's test time too. Missing keys leave a node
+    out, and two keys of one row to one entity count once.
 
     Args:
         dataset: A RelBench name, a Hub address, a folder or ``demo``.
