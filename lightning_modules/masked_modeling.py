@@ -84,34 +84,33 @@ class MaskedModeling(LightningModule):
         # Batches of held-out draws differ by at most one draw, so each counts the same.
         self.log(f"{stage}/loss", self.loss(batch), prog_bar=True, batch_size=1, sync_dist=True)
 
-    def log_conditionals(self, contexts: np.ndarray) -> np.ndarray:
-        """Returns the log-probability of every node where one node beside a context is masked.
+    def log_conditionals(self, contexts: np.ndarray, masked: int = 1) -> np.ndarray:
+        """Returns the log-probability of every node at a masked place beside a context.
 
         Args:
-            contexts: Nodes, −1 at the end ``(num_contexts, width)``.
+            contexts: Nodes, −1 at the end ``(num_contexts, width)``; width 0 shows no node.
+            masked: How many nodes are masked beside it; of their places the mean is taken.
 
         Returns:
             ``(num_contexts, num_nodes)``, −∞ for nodes of the context; what is left sums to 1.
         """
         mask = Specials.after(len(self.nodes)).mask
         number = len(contexts)
-        shown = np.concatenate([contexts, np.full((number, 1), -1)], axis=1)
         known = (contexts >= 0).sum(1)
-        shown[np.arange(number), known] = mask
+        shown = np.concatenate([contexts, np.full((number, masked), -1)], axis=1)
+        for place in range(masked):
+            shown[np.arange(number), known + place] = mask
         parts = []
         for first in range(0, number, READ_SIZE):
             these = slice(first, first + READ_SIZE)
-            logits = self._read(shown[these], known[these])
             context, place = np.nonzero(contexts[these] >= 0)
-            logits[context, contexts[these][context, place]] = -torch.inf
-            parts.append(logits.log_softmax(-1).numpy())
+            total = torch.zeros(1, dtype=torch.double)
+            for offset in range(masked):
+                logits = self._read(shown[these], known[these] + offset)
+                logits[context, contexts[these][context, place]] = -torch.inf
+                total = total + logits.softmax(-1) / masked
+            parts.append(total.log().numpy())
         return np.concatenate(parts)
-
-    def log_marginals(self, arity: int) -> np.ndarray:
-        """Returns the log-probability of every node where a whole hyperedge is masked ``(num_nodes,)``."""
-        shown = np.full((1, arity), Specials.after(len(self.nodes)).mask)
-        places = [self._read(shown, np.array([place])).softmax(-1) for place in range(arity)]
-        return torch.cat(places).mean(0).log().numpy()
 
     @torch.no_grad()
     def _read(self, shown: np.ndarray, place: np.ndarray) -> Tensor:

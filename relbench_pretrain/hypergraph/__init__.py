@@ -44,7 +44,7 @@ from relbench_pretrain.hypergraph.masking import (
 )
 from relbench_pretrain.hypergraph.matchers import FAQ, GromovWasserstein, Spectral
 from relbench_pretrain.hypergraph.readout import Chaining, LeastSquares, ReadOut, Stationary
-from relbench_pretrain.hypergraph.recovery import ComponentMass, CorpusMass, MarginalMass, recover
+from relbench_pretrain.hypergraph.recovery import ComponentMass, CorpusMass, WiderMasks, recover
 
 __all__ = [
     "FAQ",
@@ -78,7 +78,6 @@ __all__ = [
     "IndependentDraws",
     "LanguageModel",
     "LeastSquares",
-    "MarginalMass",
     "Masking",
     "Matcher",
     "NodeBert",
@@ -93,6 +92,7 @@ __all__ = [
     "StoredAnswers",
     "Together",
     "WholeHyperedge",
+    "WiderMasks",
     "agreement",
     "answer_dissimilarity",
     "ask_once",

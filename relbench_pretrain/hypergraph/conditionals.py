@@ -16,18 +16,16 @@ from relbench_pretrain.hypergraph.rows import find_rows, sorted_members, unique_
 class Reader(Protocol):
     """A masked model, as far as recovery needs it."""
 
-    def log_conditionals(self, contexts: np.ndarray) -> np.ndarray:
-        """Returns the log-probability of every node where one node beside a context is masked.
+    def log_conditionals(self, contexts: np.ndarray, masked: int = 1) -> np.ndarray:
+        """Returns the log-probability of every node at a masked place beside a context.
 
         Args:
-            contexts: Nodes, −1 at the end ``(num_contexts, width)``.
+            contexts: Nodes, −1 at the end ``(num_contexts, width)``; width 0 shows no node.
+            masked: How many nodes are masked beside it.
 
         Returns:
             ``(num_contexts, num_nodes)``, −∞ for nodes of the context; what is left sums to 1.
         """
-
-    def log_marginals(self, arity: int) -> np.ndarray:
-        """Returns the log-probability of every node where a whole hyperedge is masked ``(num_nodes,)``."""
 
 
 CELLS = 1 << 24

@@ -5,11 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import numpy as np
-from scipy.optimize import nnls
 
 from relbench_pretrain.hypergraph.conditionals import Reader, Views, same_edges
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.readout import ReadOut
+from relbench_pretrain.hypergraph.rows import unique_rows
 
 
 class ComponentMass(ABC):
@@ -39,12 +39,13 @@ class CorpusMass(ComponentMass):
         return np.bincount(views.adjacency.components, drawn)
 
 
-class MarginalMass(ComponentMass):
-    """What the model says where a whole hyperedge is masked, which is how often each node comes.
+class WiderMasks(ComponentMass):
+    """What a model says where several nodes are masked: hyperedges, one node after the other, by the chain rule.
 
-    The nodes of components have to be frequent to different degrees: non-negative least squares finds the masses with
-    which the components' own frequencies add up to the model's. How many hyperedges have two nodes, and how many
-    three, is the corpus's to say. The model has to be trained with :class:`WholeHyperedge` among its masks.
+    With all nodes masked a model knows how often each one comes, with one of them shown how often the others come
+    beside it, and so on: the product is the hyperedge's weight, and the sum of a component's products its mass. How
+    many hyperedges have two nodes, and how many three, is the corpus's to say. The model has to be trained on such
+    masks: :class:`EveryNode`, :class:`SeveralNodes` and :class:`WholeHyperedge` together.
     """
 
     def mass(self, views: Views, within: np.ndarray, counts: Hypergraph, reader: Reader) -> np.ndarray:
@@ -53,13 +54,15 @@ class MarginalMass(ComponentMass):
         found = np.zeros(component.max() + 1)
         for size in np.unique(arity):
             here = arity == size
-            whole = np.exp(reader.log_marginals(int(size)))
-            own = np.unique(component[here])
-            frequency = np.zeros((len(whole), len(own)))
-            nodes, column = views.edges[here, :size], np.searchsorted(own, component[here])
-            np.add.at(frequency, (nodes, column[:, None]), within[here, None] / size)
-            share, _ = nnls(frequency, whole)
-            found[own] = share / share.sum() * counts.weights[counts.arity == size].sum()
+            edges = views.edges[here, :size].astype(np.int64)
+            log_w = views.log_p[here, size - 1].copy()  # the last node beside all others
+            for place in range(size - 1):
+                shown, which = unique_rows(edges[:, :place])
+                read = reader.log_conditionals(shown, masked=size - place)
+                log_w += read[which, edges[:, place]]
+            weight = np.exp(log_w)
+            share = weight / weight.sum() * counts.weights[counts.arity == size].sum()
+            found += np.bincount(component[here], share, minlength=len(found))
         return found
 
 

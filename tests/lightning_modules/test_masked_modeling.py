@@ -72,7 +72,7 @@ def test_conditionals_are_the_network_s_without_the_context_s_own_nodes():
         logits = model.network(torch.tensor([tokens]), torch.tensor([0]), torch.tensor([place]))[0].double()
         logits[own] = -math.inf
         assert found[row] == pytest.approx(logits.log_softmax(-1).detach().numpy(), abs=1e-5)
-    whole = model.log_marginals(2)
+    whole = model.log_conditionals(np.zeros((1, 0), dtype=np.int64), masked=2)[0]
     logits = model.network(torch.tensor([[cls, mask, mask, sep, pad]] * 2), torch.tensor([0, 1]), torch.tensor([1, 2]))
     assert np.exp(whole) == pytest.approx(logits.softmax(-1).mean(0).detach().numpy(), abs=1e-5)
 

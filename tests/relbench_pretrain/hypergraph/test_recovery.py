@@ -16,11 +16,11 @@ from relbench_pretrain.hypergraph import (
     HypergraphError,
     IndependentDraws,
     LeastSquares,
-    MarginalMass,
     OneNode,
     RandomHypergraph,
     Star,
     Stationary,
+    WiderMasks,
     dissimilarity,
     recover,
 )
@@ -38,21 +38,15 @@ class Oracle:
         self.graph = graph
         self.sets = {frozenset(row[row >= 0].tolist()): w for row, w in zip(graph.edges, graph.weights, strict=True)}
 
-    def log_conditionals(self, contexts: np.ndarray) -> np.ndarray:
+    def log_conditionals(self, contexts: np.ndarray, masked: int = 1) -> np.ndarray:
         found = np.zeros((len(contexts), self.graph.num_nodes))
         for i, row in enumerate(contexts):
             context = frozenset(row[row >= 0].tolist())
-            for node in range(self.graph.num_nodes):
-                found[i, node] = self.sets.get(context | {node}, 0.0) if node not in context else 0.0
+            for edge, weight in self.sets.items():
+                if context <= edge and len(edge) == len(context) + masked:
+                    found[i, list(edge - context)] += weight / masked
         with np.errstate(divide="ignore"):
             return np.log(found / found.sum(1, keepdims=True))
-
-    def log_marginals(self, arity: int) -> np.ndarray:
-        rows = self.graph.arity == arity
-        edges, weights = self.graph.edges[rows, :arity], self.graph.weights[rows]
-        share = np.bincount(edges.reshape(-1), weights.repeat(arity), minlength=self.graph.num_nodes)
-        with np.errstate(divide="ignore"):
-            return np.log(share / share.sum())
 
 
 @pytest.mark.parametrize("read_out", READ_OUTS, ids=lambda r: type(r).__name__)
@@ -89,17 +83,17 @@ def test_one_node_masks_leave_the_masses_of_components_open_and_wider_ones_tell_
     assert np.allclose(views.log_p, exact_views(wrong).log_p), "other masses, same conditionals"
     # the corpus has the masses wrong, the model's marginals right
     from_corpus = recover(views, LeastSquares(), wrong, Oracle(both), CorpusMass())
-    from_marginals = recover(views, LeastSquares(), wrong, Oracle(both), MarginalMass())
+    from_masks = recover(views, LeastSquares(), wrong, Oracle(both), WiderMasks())
     assert dissimilarity(wrong, from_corpus).error < 1e-6 and dissimilarity(both, from_corpus).error > 0.3
-    assert dissimilarity(both, from_marginals).error < 1e-6
+    assert dissimilarity(both, from_masks).error < 1e-6
 
 
-def test_marginals_tell_masses_within_an_arity_and_the_corpus_those_of_arities():
-    graph = RandomHypergraph(12, {2: 6, 3: 8}, connected=False, seed=5).make()
-    assert graph.adjacency.components.max() > 2
-    found = recover(exact_views(graph), Stationary(), graph, Oracle(graph), MarginalMass())
-    by_arity = [found.weights[found.arity == k].sum() for k in (2, 3)]
-    assert by_arity == pytest.approx([graph.weights[graph.arity == k].sum() for k in (2, 3)])
+@pytest.mark.parametrize("edges_by_arity", [{2: 6, 3: 8}, {3: 25}, {2: 5, 4: 20}])
+def test_wider_masks_tell_masses_of_many_components_and_the_corpus_those_of_arities(edges_by_arity):
+    graph = RandomHypergraph(12, edges_by_arity, connected=False, weights=[1, 2, 5], seed=5).make()
+    assert graph.adjacency.components.max() > 1
+    found = recover(exact_views(graph), Stationary(), graph, Oracle(graph), WiderMasks())
+    assert dissimilarity(graph, found).error < 1e-6
 
 
 @pytest.mark.parametrize(("nodes", "chaining", "stationary"), [(20, 0.043, 0.023), (50, 0.155, 0.049)])
@@ -155,7 +149,7 @@ def test_threshold_is_relative_and_one_view_is_enough():
 
 def test_models_that_know_nothing_are_refused():
     class Broken(Oracle):
-        def log_conditionals(self, contexts):
+        def log_conditionals(self, contexts, masked=1):
             return np.full((len(contexts), self.graph.num_nodes), np.nan)
 
     graph = Star(5).make()
