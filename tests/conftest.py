@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +33,92 @@ def own_cache(tmp_path_factory):
         os.environ["RELBENCH_PRETRAIN_CACHE"] = before
 
 
+CHILD = """
+import os, runpy, sys
+log = os.open({log!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+os.dup2(log, 1), os.dup2(log, 2)
+os.environ.clear()
+os.environ.update({environment!r})
+given = {given!r}
+if given[0] == "-m":
+    sys.argv = given[1:]
+    runpy.run_module(given[1], run_name="__main__", alter_sys=True)
+else:
+    sys.argv = given
+    runpy.run_path(given[0], run_name="__main__")
+"""
+
+
+@pytest.fixture(scope="session")
+def start_python() -> Callable[..., BaseProcess]:
+    """Starts ``python ARGUMENTS`` in a process of its own, forked from one that has imported the libraries already.
+
+    That one is clean: it has never run anything else, and starts no threads.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["relbench_pretrain.cli"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        first = context.Process(target=exec, args=("", {}))
+        first.start()
+        first.join()
+
+    def start(
+        arguments: Sequence[str | Path], log: str | Path, environment: Mapping[str, str] = os.environ
+    ) -> BaseProcess:
+        given = [str(argument) for argument in arguments]
+        code = CHILD.format(log=str(log), environment=dict(environment), given=given)
+        process = context.Process(target=exec, args=(code, {}))
+        process.start()
+        return process
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def run_pair(start_python) -> Callable[..., None]:
+    """Runs a script in two processes at once, which find each other, and fails with what they say if one fails.
+
+    Lightning takes two processes that have a rank for its own.
+    """
+
+    def run(folder: Path, *arguments: str | Path, timeout: float = 240) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+        logs = [folder / f"rank{rank}.log" for rank in range(2)]
+        processes = [
+            start_python(arguments, log, os.environ | place | {"LOCAL_RANK": str(rank)})
+            for rank, log in enumerate(logs)
+        ]
+        deadline = time.monotonic() + timeout
+        try:
+            for process in processes:
+                process.join(max(0, deadline - time.monotonic()))
+        finally:
+            for process in processes:
+                process.kill()
+        assert [process.exitcode for process in processes] == [0, 0], "\n".join(log.read_text()[-3000:] for log in logs)
+
+    return run
+
+
 @pytest.fixture
 def run_in(tmp_path, monkeypatch):
     """Runs the test in an empty folder, where runs leave their files."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def wandb_offline(monkeypatch):
+    """Keeps Weights & Biases to this machine, and from importing what its service starts runs with."""
+    import wandb
+
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    monkeypatch.setattr(wandb.sdk.wandb_run.Run, "_detect_and_apply_job_inputs", lambda run: None, raising=False)
 
 
 @pytest.fixture(autouse=True)

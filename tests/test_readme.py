@@ -20,6 +20,8 @@ QUICK = [
     "--trainer.enable_progress_bar=false",
 ]
 
+SMALL_POOLS = ["--data.pool_queries=4", "--data.pool_wrong=40", "--data.wrong_per_query=40"]
+
 
 def blocks(language: str) -> list[str]:
     fenced = re.findall(r"^```(\w*)\n(.*?)^```\n", README, flags=re.MULTILINE | re.DOTALL)
@@ -31,9 +33,7 @@ def commands() -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.strip()]
 
 
-def test_every_relbench_pretrain_command_runs(run_in, rel_f1, monkeypatch):
-    monkeypatch.setenv("WANDB_MODE", "offline")
-    monkeypatch.setenv("WANDB_SILENT", "true")
+def test_every_relbench_pretrain_command_runs(run_in, rel_f1, monkeypatch, wandb_offline):
     main(["make-demo", "shop", "--num_rows=5000"])
     mine = [words for words in commands() if words[0] == "relbench-pretrain"]
     assert len(mine) >= 4
@@ -45,7 +45,9 @@ def test_every_relbench_pretrain_command_runs(run_in, rel_f1, monkeypatch):
         args = [str(rel_f1) if word == "../shared/data/rel-f1" else word for word in words[1:]]
         if args[0] in ("fit", "test"):
             args += QUICK if args[0] == "fit" else ["--trainer.limit_test_batches=1"]
-            if "--data.dataset" not in args and not zero_shot:
+            if zero_shot:
+                args += SMALL_POOLS
+            elif "--data.dataset" not in args:
                 args += ["--data.dataset=shop"]
             if "--test_after_fit" in args:
                 args += ["--trainer.limit_test_batches=1"]

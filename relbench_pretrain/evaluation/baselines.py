@@ -147,6 +147,7 @@ def _fit(kind: str, x: pd.DataFrame, y: np.ndarray, x_val: pd.DataFrame, val: Ta
     if kind not in (BINARY, MULTICLASS, REGRESSION):
         raise TaskError(f"LightGBM predicts one target, and a {kind} task has several")
     options = PARAMETERS | {"n_estimators": ROUNDS, "random_state": seed, "metric": "None"}
+    options["n_jobs"] = torch.get_num_threads()  # LightGBM itself takes all cores, whatever this process may have
     if kind == REGRESSION:
         model: Any = lightgbm.LGBMRegressor(objective="regression_l1", **options)
     else:

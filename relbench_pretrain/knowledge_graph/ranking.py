@@ -66,7 +66,10 @@ def count_above(scores: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         Both counts, int64 ``(num_rows,)``.
     """
     if scores.device.type == "cpu" and scores.dtype in (torch.float32, torch.float64) and not scores.requires_grad:
+        threads = torch.get_num_threads()
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
         above, level = _count_above(scores.numpy(), target.to(scores.dtype).numpy())
+        torch.set_num_threads(threads)  # Numba sets it to its own where the two share one OpenMP
         return torch.from_numpy(above), torch.from_numpy(level)
     target = target.unsqueeze(1)
     return (scores > target).sum(1), (scores == target).sum(1)

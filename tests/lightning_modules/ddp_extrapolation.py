@@ -1,4 +1,4 @@
-"""A script of its own, because Lightning starts the second process by running the script again."""
+"""A script of its own, which each of the two processes runs."""
 
 from __future__ import annotations
 

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 WORKER = Path(__file__).with_name("ddp_worker.py")
 
 
 @pytest.mark.ddp
-def test_two_processes_share_seeds_without_overlap_and_keep_equal_weights(tmp_path):
-    result = subprocess.run(
-        [sys.executable, str(WORKER), str(tmp_path)], capture_output=True, text=True, timeout=240, check=False
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    import torch
-
+def test_two_processes_share_seeds_without_overlap_and_keep_equal_weights(tmp_path, run_pair):
+    run_pair(tmp_path, WORKER, tmp_path)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     assert first["steps"] == second["steps"] == 3
     for name, value in first["weights"].items():
@@ -33,13 +27,10 @@ def test_two_processes_share_seeds_without_overlap_and_keep_equal_weights(tmp_pa
 
 
 @pytest.mark.ddp
-def test_all_phases_of_relation_extrapolation_keep_equal_weights_on_batches_of_their_own(zero_shot_folder, tmp_path):
-    import torch
-
-    worker = WORKER.with_name("ddp_extrapolation.py")
-    command = [sys.executable, str(worker), str(zero_shot_folder), str(tmp_path)]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
+def test_all_phases_of_relation_extrapolation_keep_equal_weights_on_batches_of_their_own(
+    zero_shot_folder, tmp_path, run_pair
+):
+    run_pair(tmp_path, WORKER.with_name("ddp_extrapolation.py"), zero_shot_folder, tmp_path)
     first, second = (torch.load(tmp_path / f"rank{rank}.pt", weights_only=True) for rank in (0, 1))
     for name, value in first["weights"].items():
         assert torch.allclose(value, second["weights"][name], atol=1e-6), name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 import torch
 import torch.distributed as dist
 
-import relbench_pretrain
 from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast, blocks, link
 from relbench_pretrain.contrastive.gather import gather_rows, gather_tables
 from relbench_pretrain.relational.schema import GraphSchema
@@ -103,7 +101,7 @@ def _join(mine, theirs):
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory, schema, make_case):
+def ran(tmp_path_factory, schema, make_case, run_pair):
     """Runs the two processes once and returns the cases and what each process found."""
     folder = tmp_path_factory.mktemp("gather")
     cases = {name: [make_case(sizes, seed=k) for k, sizes in enumerate(pair)] for name, pair in SIZES.items()}
@@ -115,18 +113,7 @@ def ran(tmp_path_factory, schema, make_case):
         for name, pair in cases.items()
     }
     torch.save({"schema": schema.to_dict(), "cases": plain}, folder / "given.pt")
-    root = str(Path(relbench_pretrain.__file__).parents[1])
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])}
-    processes = [
-        subprocess.Popen([sys.executable, __file__, str(rank), str(folder)], env=environment, stderr=subprocess.PIPE)
-        for rank in range(2)
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1].decode() for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(process.returncode == 0 for process in processes), "\n".join(errors)
+    run_pair(folder, __file__, folder, timeout=120)
     return cases, [torch.load(folder / f"result{rank}.pt", weights_only=False) for rank in range(2)]
 
 
@@ -174,4 +161,4 @@ def test_gathering_changes_nothing_in_one_process(schema, make_case):
 
 
 if __name__ == "__main__":
-    worker(int(sys.argv[1]), Path(sys.argv[2]))
+    worker(int(os.environ["LOCAL_RANK"]), Path(sys.argv[1]))

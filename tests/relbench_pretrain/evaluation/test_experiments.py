@@ -10,7 +10,7 @@ from relbench_pretrain.evaluation.experiments import ExperimentStudy, expanded, 
 from relbench_pretrain.evaluation.study import StudyError, experiment_plans, study
 
 
-def test_experiments_are_run_over_seeds_and_skipped_when_done(run_in, capsys):
+def test_experiments_are_run_over_seeds_and_skipped_when_done(run_in, quick_runs, capsys):
     small = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=2", "--trainer.limit_val_batches=1",
              "--trainer.limit_test_batches=2"]  # fmt: skip
     experiments = {

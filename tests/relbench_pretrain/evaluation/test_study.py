@@ -181,7 +181,7 @@ def test_published_results_stand_beside_their_task_and_regime():
     assert "| paper rolling | published |" in text and "paper frozen" not in text
 
 
-def test_a_whole_study_runs_and_is_skipped_when_done(run_in, capsys):
+def test_a_whole_study_runs_and_is_skipped_when_done(run_in, quick_runs, capsys):
     small = ["--trainer.limit_train_batches=2", "--trainer.num_sanity_val_steps=0"]
     databases = {"shop": DatabaseStudy("demo-small", {"customer-churn": TaskStudy(["--trainer.max_epochs=2", *small])})}
     networks = {

@@ -51,6 +51,20 @@ def test_the_scores_stay_as_they_are():
     assert torch.equal(scores, before)
 
 
+def test_the_number_of_threads_stays_as_it_is(start_python, tmp_path):
+    script = tmp_path / "ranks.py"  # of its own, since Numba starts its threads once
+    script.write_text("""
+import torch
+from relbench_pretrain.knowledge_graph.ranking import realistic_ranks
+torch.set_num_threads(1)
+realistic_ranks(torch.rand(4, 10), torch.arange(4))
+assert torch.get_num_threads() == 1, torch.get_num_threads()
+""")
+    process = start_python([script], tmp_path / "log")
+    process.join()
+    assert process.exitcode == 0, (tmp_path / "log").read_text()
+
+
 def test_metrics_of_given_ranks_and_their_protocol():
     metrics = RankingMetrics(hits=(1, 10), protocol="tail/all")
     metrics.update(torch.tensor([1.0, 1.5]))
