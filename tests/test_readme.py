@@ -39,15 +39,17 @@ def test_every_relbench_pretrain_command_runs(run_in, rel_f1, monkeypatch, wandb
     assert len(mine) >= 4
     for words in mine:
         zero_shot = any("zero_shot" in word for word in words)
-        folder = run_in / "zero_shot" if zero_shot else run_in  # each begins with a folder without runs
+        hypergraph = any("hypergraph" in word for word in words) or words[1] == "align"
+        # each begins with a folder without runs
+        folder = run_in / ("zero_shot" if zero_shot else "hypergraph" if hypergraph else "")
         folder.mkdir(exist_ok=True)
         monkeypatch.chdir(folder)
-        args = [str(rel_f1) if word == "../shared/data/rel-f1" else word for word in words[1:]]
+        args = [word.replace("../shared/data", str(rel_f1.parent)) for word in words[1:]]
         if args[0] in ("fit", "test"):
             args += QUICK if args[0] == "fit" else ["--trainer.limit_test_batches=1"]
             if zero_shot:
                 args += SMALL_POOLS
-            elif "--data.dataset" not in args:
+            elif "--data.dataset" not in args and not hypergraph:
                 args += ["--data.dataset=shop"]
             if "--test_after_fit" in args:
                 args += ["--trainer.limit_test_batches=1"]
