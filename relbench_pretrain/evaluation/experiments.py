@@ -26,6 +26,8 @@ class ExperimentStudy:
         command: ``"fit"``, after which the best checkpoint is tested, or ``"test"`` for what is not trained.
         seeds: Its seeds; those of the study by default.
         against: Names of other experiments with which it is compared seed by seed.
+        trained: Name of another experiment, with validation, whose best checkpoint of the same seed is tested in place
+            of training once more what would come out the same; ``command`` is ``"test"`` then.
     """
 
     experiment: str
@@ -33,6 +35,7 @@ class ExperimentStudy:
     command: Literal["fit", "test"] = "fit"
     seeds: list[int] | None = None
     against: list[str] = field(default_factory=list)
+    trained: str | None = None
 
 
 def experiment_command(spec: ExperimentStudy, seed: int) -> list[str]:

@@ -177,7 +177,7 @@ def study(
     root = Path(output_dir or f"runs/{name}")
     plans = list(plan(databases, networks, starts, seeds, pretraining_seeds, label_fractions, grid, root))
     plans += baseline_plans(databases, baseline_seeds, label_fractions)
-    plans += experiment_plans(experiments, seeds, experiment_args)
+    plans += experiment_plans(experiments, seeds, experiment_args, root)
     failed = [] if collect_only else run_all(plans, root, jobs)
     results = Path(results_dir) if results_dir else root
     results.mkdir(parents=True, exist_ok=True)
@@ -258,17 +258,31 @@ def baseline_plans(
 
 
 def experiment_plans(
-    experiments: Mapping[str, ExperimentStudy], seeds: Sequence[int], args: Sequence[str]
-) -> Iterator[RunPlan]:
-    """Yields the runs of all experiments."""
-    for name, spec in experiments.items():
-        for seed in spec.seeds if spec.seeds is not None else seeds:
-            yield RunPlan(
-                f"experiments/{name}-{seed}",
-                experiment_command(spec, seed),
-                {"network": name, "start": "experiment", "seed": seed},
-                places=list(args),
-            )
+    experiments: Mapping[str, ExperimentStudy], seeds: Sequence[int], args: Sequence[str], root: Path
+) -> list[RunPlan]:
+    """Returns the runs of all experiments.
+
+    Raises:
+        StudyError: If an experiment is to test what no other one trains.
+    """
+    runs = {
+        (name, seed): RunPlan(
+            f"experiments/{name}-{seed}",
+            experiment_command(spec, seed),
+            {"network": name, "start": "experiment", "seed": seed},
+            places=list(args),
+        )
+        for name, spec in experiments.items()
+        for seed in (spec.seeds if spec.seeds is not None else seeds)
+    }
+    for (name, seed), run in runs.items():
+        if (trained := experiments[name].trained) is None:
+            continue
+        run.needs = runs.get((trained, seed))
+        if run.command[0] != "test" or run.needs is None or run.needs.command[0] != "fit":
+            raise StudyError(f"'{name}' cannot test what '{trained}' trained with seed {seed}: one must test, one fit")
+        run.places.append(f"--ckpt_path={root / run.needs.folder / 'fit' / 'checkpoints' / 'best.ckpt'}")
+    return list(runs.values())
 
 
 def is_done(run: RunPlan, root: Path) -> bool:

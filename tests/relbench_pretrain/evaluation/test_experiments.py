@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from relbench_pretrain.evaluation.experiments import ExperimentStudy, read_tests, write_experiments
-from relbench_pretrain.evaluation.study import study
+from relbench_pretrain.evaluation.study import StudyError, study
 
 
 def test_experiments_are_run_over_seeds_and_skipped_when_done(run_in, capsys):
@@ -20,16 +20,22 @@ def test_experiments_are_run_over_seeds_and_skipped_when_done(run_in, capsys):
             command="test",
             seeds=[0],
         ),
+        "tested again": ExperimentStudy("zero_shot/demo.yaml", [small[-1]], command="test", trained="network"),
     }
     study("kg", experiments=experiments, seeds=[3], jobs=2, experiment_args=["--data.eval_queries=8"])
     table = pd.read_csv("runs/kg/experiments.csv")
-    assert table["experiment"].tolist() == ["network", "floor"]
+    assert table["experiment"].tolist() == ["network", "floor", "tested again"]
+    metrics = [name for name in table.columns if name.startswith("test/")]
+    assert table.loc[2, metrics].tolist() == table.loc[0, metrics].tolist() != table.loc[1, metrics].tolist()
     assert table["test/tail/all_entities/mrr"].between(0, 1, inclusive="right").all()
-    assert table["val/score"].notna().tolist() == [True, False]
+    assert table["val/score"].notna().tolist() == [True, False, False]
     assert "| network |" in (run_in / "runs/kg/experiments.md").read_text()
     capsys.readouterr()
     study("kg", experiments=experiments, seeds=[3], experiment_args=["--data.eval_queries=4"])
-    assert "2 runs, of which 2 are done" in capsys.readouterr().out
+    assert "3 runs, of which 3 are done" in capsys.readouterr().out
+    experiments["wrong"] = ExperimentStudy("x", command="test", trained="floor")
+    with pytest.raises(StudyError, match="what 'floor' trained with seed 3"):
+        study("kg", experiments=experiments, seeds=[3])
 
 
 def test_means_and_deviations_are_over_seeds_and_the_best_validation_counts(tmp_path):
