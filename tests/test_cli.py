@@ -193,7 +193,7 @@ def test_every_run_of_every_shipped_study_parses(path, tmp_path):
     arguments = parsed.instantiate_classes(parsed.parse_object(yaml.safe_load(path.read_text())))
     names = ("databases", "networks", "starts", "seeds", "pretraining_seeds", "label_fractions", "grid")
     plans = list(plan(*(arguments[name] for name in names), root=tmp_path))
-    plans += experiment_plans(arguments["experiments"], arguments["seeds"], arguments["experiment_args"], tmp_path)
+    plans += experiment_plans(arguments["experiments"], arguments["seeds"], arguments["experiment_args"])
     assert plans
     seen = set()
     for run in plans:  # one seed and start stand for all of them

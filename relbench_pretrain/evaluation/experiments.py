@@ -26,8 +26,8 @@ class ExperimentStudy:
         command: ``"fit"``, after which the best checkpoint is tested, or ``"test"`` for what is not trained.
         seeds: Its seeds; those of the study by default.
         against: Names of other experiments with which it is compared seed by seed.
-        trained: Name of another experiment, with validation, whose best checkpoint of the same seed is tested in place
-            of training once more what would come out the same; ``command`` is ``"test"`` then.
+        trained: Name of another experiment whose checkpoint of the same seed is tested, the best one or, where nothing
+            is validated, the last, in place of training the same once more; ``command`` is ``"test"`` then.
     """
 
     experiment: str

@@ -92,6 +92,7 @@ class RunPlan:
         labels: What the results call it.
         needs: The run that has to be done before, or None.
         places: Further arguments that do not tell runs apart, such as where data lies.
+        tests_needed: Whether it tests the checkpoint of the run that it needs.
     """
 
     folder: str
@@ -99,6 +100,7 @@ class RunPlan:
     labels: dict[str, Any]
     needs: RunPlan | None = None
     places: list[str] = field(default_factory=list)
+    tests_needed: bool = False
 
     @property
     def hash(self) -> str:
@@ -177,7 +179,7 @@ def study(
     root = Path(output_dir or f"runs/{name}")
     plans = list(plan(databases, networks, starts, seeds, pretraining_seeds, label_fractions, grid, root))
     plans += baseline_plans(databases, baseline_seeds, label_fractions)
-    plans += experiment_plans(experiments, seeds, experiment_args, root)
+    plans += experiment_plans(experiments, seeds, experiment_args)
     failed = [] if collect_only else run_all(plans, root, jobs)
     results = Path(results_dir) if results_dir else root
     results.mkdir(parents=True, exist_ok=True)
@@ -258,7 +260,7 @@ def baseline_plans(
 
 
 def experiment_plans(
-    experiments: Mapping[str, ExperimentStudy], seeds: Sequence[int], args: Sequence[str], root: Path
+    experiments: Mapping[str, ExperimentStudy], seeds: Sequence[int], args: Sequence[str]
 ) -> list[RunPlan]:
     """Returns the runs of all experiments.
 
@@ -281,7 +283,7 @@ def experiment_plans(
         run.needs = runs.get((trained, seed))
         if run.command[0] != "test" or run.needs is None or run.needs.command[0] != "fit":
             raise StudyError(f"'{name}' cannot test what '{trained}' trained with seed {seed}: one must test, one fit")
-        run.places.append(f"--ckpt_path={root / run.needs.folder / 'fit' / 'checkpoints' / 'best.ckpt'}")
+        run.tests_needed = True
     return list(runs.values())
 
 
@@ -338,7 +340,11 @@ def execute(run: RunPlan, root: Path, threads: int) -> bool:
         last, begun = folder / "fit" / "checkpoints" / "last.ckpt", folder / "begun"
         if not (begun.is_file() and begun.read_text() == run.hash):
             shutil.rmtree(folder / "fit", ignore_errors=True)  # of a run with other arguments
-        if last.is_file():
+        if run.needs and run.tests_needed:
+            kept = root / run.needs.folder / "fit" / "checkpoints"
+            best = kept / "best.ckpt"
+            command += [f"--ckpt_path={best if best.is_file() else kept / 'last.ckpt'}"]
+        elif last.is_file():
             command += [f"--ckpt_path={last}"]
             keep_metrics(folder / "fit")
         begun.write_text(run.hash)
