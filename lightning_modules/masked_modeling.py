@@ -98,8 +98,8 @@ class MaskedModeling(LightningModule):
         number = len(contexts)
         known = (contexts >= 0).sum(1)
         shown = np.concatenate([contexts, np.full((number, masked), -1)], axis=1)
-        for place in range(masked):
-            shown[np.arange(number), known + place] = mask
+        for offset in range(masked):
+            shown[np.arange(number), known + offset] = mask
         parts = []
         for first in range(0, number, READ_SIZE):
             these = slice(first, first + READ_SIZE)

@@ -38,6 +38,8 @@ class ExperimentStudy:
         panel: The panel of plots that it is in.
         line: The line of a panel that it is on; its name by default.
         x: Where on that line it is, a number.
+        trained: Name of another experiment whose checkpoint of the same seed is tested, the best one or, where nothing
+            is validated, the last, in place of training the same once more; ``command`` is ``"test"`` then.
     """
 
     experiment: str = ""
@@ -49,6 +51,7 @@ class ExperimentStudy:
     panel: str = ""
     line: str = ""
     x: str = ""
+    trained: str | None = None
 
 
 def expanded(experiments: Mapping[str, ExperimentStudy]) -> dict[str, ExperimentStudy]:
@@ -62,6 +65,7 @@ def expanded(experiments: Mapping[str, ExperimentStudy]) -> dict[str, Experiment
                 experiment=_filled(spec.experiment, place),
                 args=[_filled(arg, place) for arg in spec.args],
                 against=[_filled(other, place) for other in spec.against],
+                trained=_filled(spec.trained, place) if spec.trained else None,
                 values={},
                 panel=_filled(spec.panel, place),
                 line=_filled(spec.line, place),
@@ -79,7 +83,8 @@ def _filled(text: str, places: Mapping[str, str]) -> str:
 
 def needed(spec: ExperimentStudy) -> list[str]:
     """Returns the names of the experiments whose runs an experiment takes."""
-    return list(dict.fromkeys(name for arg in spec.args for name in re.findall(r"\{run:([^}]*)\}", arg)))
+    named = [name for arg in spec.args for name in re.findall(r"\{run:([^}]*)\}", arg)]
+    return list(dict.fromkeys([*named, *([spec.trained] if spec.trained else [])]))
 
 
 def experiment_command(

@@ -99,6 +99,7 @@ class RunPlan:
         labels: What the results call it.
         needs: The runs that have to be done before.
         places: Further arguments that do not tell runs apart, such as where data lies.
+        tests: The run among those whose checkpoint it tests, or None.
     """
 
     folder: str
@@ -106,6 +107,7 @@ class RunPlan:
     labels: dict[str, Any]
     needs: list[RunPlan] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
+    tests: RunPlan | None = None
 
     @property
     def hash(self) -> str:
@@ -282,6 +284,8 @@ def experiment_plans(
             if unknown := [other for other in needed(spec) if (other, seed) not in plans]:
                 raise StudyError(f"'{name}' with seed {seed} takes a run of '{unknown[0]}', which the study has not")
             before = {other: plans[other, seed] for other in needed(spec)}
+            if spec.trained and (spec.command, before[spec.trained].command[0]) != ("test", "fit"):
+                raise StudyError(f"'{name}' cannot test what '{spec.trained}' trained: one must test, the other fit")
             folders = {other: str(root / run.folder) for other, run in before.items()}
             plans[name, seed] = RunPlan(
                 f"experiments/{name}-{seed}",
@@ -289,6 +293,7 @@ def experiment_plans(
                 {"network": name, "start": "experiment", "seed": seed},
                 list(before.values()),
                 [] if spec.command == "align" else list(args),
+                before[spec.trained] if spec.trained else None,
             )
     yield from plans.values()
 
@@ -346,7 +351,11 @@ def execute(run: RunPlan, root: Path, threads: int) -> bool:
         last, begun = folder / "fit" / "checkpoints" / "last.ckpt", folder / "begun"
         if not (begun.is_file() and begun.read_text() == run.hash):
             shutil.rmtree(folder / "fit", ignore_errors=True)  # of a run with other arguments
-        if last.is_file():
+        if run.tests:
+            kept = root / run.tests.folder / "fit" / "checkpoints"
+            best = kept / "best.ckpt"
+            command += [f"--ckpt_path={best if best.is_file() else kept / 'last.ckpt'}"]
+        elif last.is_file():
             command += [f"--ckpt_path={last}"]
             keep_metrics(folder / "fit")
         begun.write_text(run.hash)

@@ -21,16 +21,22 @@ def test_experiments_are_run_over_seeds_and_skipped_when_done(run_in, quick_runs
             command="test",
             seeds=[0],
         ),
+        "tested again": ExperimentStudy("zero_shot/demo.yaml", [small[-1]], command="test", trained="network"),
     }
     study("kg", experiments=experiments, seeds=[3], jobs=2, experiment_args=["--data.eval_queries=8"])
     table = pd.read_csv("runs/kg/experiments.csv")
-    assert table["experiment"].tolist() == ["network", "floor"]
+    assert table["experiment"].tolist() == ["network", "floor", "tested again"]
+    metrics = [name for name in table.columns if name.startswith("test/")]
+    assert table.loc[2, metrics].tolist() == table.loc[0, metrics].tolist() != table.loc[1, metrics].tolist()
     assert table["test/tail/all_entities/mrr"].between(0, 1, inclusive="right").all()
-    assert table["val/score"].notna().tolist() == [True, False]
+    assert table["val/score"].notna().tolist() == [True, False, False]
     assert "| network |" in (run_in / "runs/kg/experiments.md").read_text()
     capsys.readouterr()
     study("kg", experiments=experiments, seeds=[3], experiment_args=["--data.eval_queries=4"])
-    assert "2 runs, of which 2 are done" in capsys.readouterr().out
+    assert "3 runs, of which 3 are done" in capsys.readouterr().out
+    experiments["wrong"] = ExperimentStudy("x", command="test", trained="floor")
+    with pytest.raises(StudyError, match="takes a run of 'floor'"):
+        study("kg", experiments=experiments, seeds=[3])
 
 
 def test_means_and_deviations_are_over_seeds_and_the_best_validation_counts(tmp_path):
@@ -87,6 +93,9 @@ def test_a_run_that_takes_others_comes_after_them_and_knows_their_folders(tmp_pa
     folders = [f"{tmp_path}/experiments/{name}-4" for name in ("left", "right")]
     assert plans[2].command == ["align", *folders, "--seed=4"] and plans[2].needs == plans[:2]
     assert plans[0].places == ["--data.folder=here"] and not plans[2].places
+    wrong = {"left": ExperimentStudy("x.yaml"), "test": ExperimentStudy("x.yaml", trained="left")}
+    with pytest.raises(StudyError, match="cannot test what 'left' trained"):
+        list(experiment_plans(wrong, [4], [], tmp_path))
     with pytest.raises(StudyError, match="takes a run of 'middle'"):
         list(experiment_plans({"both": ExperimentStudy(args=["{run:middle}"], command="align")}, [4], [], tmp_path))
 
