@@ -1,4 +1,4 @@
-"""BERT over nodes: a vocabulary of nodes and special tokens only, and a head on masked places only."""
+"""BERT over nodes: a vocabulary of nodes and special tokens only, last layer and head on masked places only."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from relbench_pretrain.hypergraph.batches import NUM_SPECIAL, Specials
 
 if TYPE_CHECKING:
     from transformers import BertModel
+    from transformers.models.bert.modeling_bert import BertLayer
 
 
 class NodeBert(nn.Module):
@@ -19,6 +20,9 @@ class NodeBert(nn.Module):
 
     The defaults are BERT-base, as in the paper. A small one with an output width of a quarter of the nodes or more
     learns conditionals as well: that width bounds the rank of their logarithms.
+
+    Of the last layer, nothing but its output at masked places is used; so queries, feed-forward layer and head are
+    computed there alone, which gives the same numbers as computing them everywhere.
 
     Args:
         num_layers: Transformer layers.
@@ -43,12 +47,15 @@ class NodeBert(nn.Module):
         positions: bool = True,
     ) -> None:
         super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers must be at least 1, got {num_layers}")
         if width % num_heads:
             raise ValueError(f"width {width} is no multiple of num_heads {num_heads}")
         self.num_layers, self.width, self.num_heads = num_layers, width, num_heads
         self.intermediate, self.dropout = intermediate, dropout
         self.output_width, self.positions = output_width, positions
         self.encoder: BertModel | None = None
+        self.last: BertLayer | None = None
 
     def build(self, num_nodes: int, length: int, padded: bool = True) -> None:
         """Creates the parameters; a second call changes nothing.
@@ -61,12 +68,12 @@ class NodeBert(nn.Module):
         if self.encoder is not None:
             return
         from transformers import BertConfig, BertModel  # seconds to import, so only where it is used
-        from transformers.models.bert.modeling_bert import BertPredictionHeadTransform
+        from transformers.models.bert.modeling_bert import BertLayer, BertPredictionHeadTransform
 
         config = BertConfig(
             vocab_size=num_nodes + NUM_SPECIAL,
             hidden_size=self.width,
-            num_hidden_layers=self.num_layers,
+            num_hidden_layers=self.num_layers - 1,
             num_attention_heads=self.num_heads,
             intermediate_size=self.intermediate,
             hidden_dropout_prob=self.dropout,
@@ -78,6 +85,8 @@ class NodeBert(nn.Module):
         config._attn_implementation = "sdpa"
         self.num_nodes, self.padded = num_nodes, padded
         self.encoder = BertModel(config, add_pooling_layer=False)
+        self.last = BertLayer(config)
+        self.last.apply(self.encoder._init_weights)
         self.transform = BertPredictionHeadTransform(config)
         self.bias = nn.Parameter(torch.zeros(num_nodes))
         self.decoder: nn.Linear | None = None
@@ -98,12 +107,31 @@ class NodeBert(nn.Module):
         Returns:
             ``(num_places, num_nodes)``.
         """
-        there = (tokens != Specials.after(self.num_nodes).pad).long() if self.padded else None
+        there = tokens != Specials.after(self.num_nodes).pad if self.padded else None
         places = None if self.positions else torch.zeros_like(tokens)
-        output = self.encoder(input_ids=tokens, attention_mask=there, position_ids=places)
-        hidden = output.last_hidden_state  # (num_sequences, length, width)
-        states = self.transform(hidden[row, column])  # (num_places, output_width)
+        mask = None if there is None else there.long()
+        output = self.encoder(input_ids=tokens, attention_mask=mask, position_ids=places)
+        states = self._last_layer(output.last_hidden_state, there, row, column)  # (num_places, width)
+        states = self.transform(states)  # (num_places, output_width)
         if self.decoder is not None:
             return self.decoder(states) + self.bias
         vectors = self.encoder.embeddings.word_embeddings.weight[: self.num_nodes]
         return F.linear(states, vectors, self.bias)
+
+    def _last_layer(self, hidden: Tensor, there: Tensor | None, row: Tensor, column: Tensor) -> Tensor:
+        """Returns the last layer's output at some places ``(num_places, width)``."""
+        asking = hidden[row, column]
+        attention = self.last.attention.self
+        query = self._heads(attention.query(asking)[:, None])  # (num_places, num_heads, 1, channels)
+        key, value = (self._heads(part(hidden))[row] for part in (attention.key, attention.value))
+        seen = F.scaled_dot_product_attention(
+            query, key, value,
+            attn_mask=None if there is None else there[row][:, None, None],
+            dropout_p=self.dropout if self.training else 0.0,
+        ).reshape(len(row), self.width)  # fmt: skip
+        attended = self.last.attention.output(seen, asking)
+        return self.last.output(self.last.intermediate(attended), attended)
+
+    def _heads(self, states: Tensor) -> Tensor:
+        """Splits channels over heads: ``(num, length, width)`` to ``(num, num_heads, length, channels)``."""
+        return states.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)

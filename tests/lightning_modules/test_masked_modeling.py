@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import BertModel
 
 from datamodules import HypergraphDataModule
 from lightning_modules import MaskedModeling
@@ -77,12 +79,34 @@ def test_conditionals_are_the_network_s_without_the_context_s_own_nodes():
     assert np.exp(whole) == pytest.approx(logits.softmax(-1).mean(0).detach().numpy(), abs=1e-5)
 
 
+@pytest.mark.parametrize("num_layers", [1, 3])
+@pytest.mark.parametrize("masking", [OneNode(fixed=True), SeveralNodes(2)])
+def test_network_is_hugging_face_s_bert_at_the_masked_places(masking, num_layers):
+    graph = RandomHypergraph(9, {2: 8, 3: 12}).make()
+    network = model_for(graph, num_layers=num_layers).network
+    config = copy.deepcopy(network.encoder.config)
+    config.num_hidden_layers = num_layers
+    whole = BertModel(config, add_pooling_layer=False).eval()
+    whole.embeddings.load_state_dict(network.encoder.embeddings.state_dict())
+    for theirs, ours in zip(whole.encoder.layer, [*network.encoder.encoder.layer, network.last], strict=True):
+        theirs.load_state_dict(ours.state_dict())
+    rows = Corpus(graph, IndependentDraws(), 40, 0).rows()
+    batch = masked_batch(rows, np.arange(40), 9, masking, np.random.default_rng(0), keep_order=True)
+    mask = (batch.tokens != Specials.after(9).pad).long()
+    hidden = whole(input_ids=batch.tokens, attention_mask=mask).last_hidden_state[batch.row, batch.column]
+    expected = network.transform(hidden) @ network.encoder.embeddings.word_embeddings.weight[:9].T + network.bias
+    assert network(batch.tokens, batch.row, batch.column).detach().numpy() == pytest.approx(
+        expected.detach().numpy(), abs=1e-5
+    )
+
+
 def test_bert_base_is_the_published_size():
     network = NodeBert()
     network.build(20, 4)
-    assert len(network.encoder.encoder.layer) == 12
+    layers = [*network.encoder.encoder.layer, network.last]
+    assert len(layers) == 12
     # BERT-base has 85 million weights in its layers; the vocabulary here is small
-    assert sum(p.numel() for p in network.encoder.encoder.parameters()) == 85_054_464
+    assert sum(p.numel() for layer in layers for p in layer.parameters()) == 85_054_464
     with pytest.raises(ValueError, match="no multiple"):
         NodeBert(width=100, num_heads=12)
 
