@@ -25,7 +25,7 @@ class MultiDevice(Callback):
         if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
             raise ValueError(
                 "seeds are shared out by the datamodule: set trainer.use_distributed_sampler to false "
-                "(trainer/pretraining.yaml does)"
+                "(the shipped trainer files do)"
             )
         for objective in pl_module.modules():
             if hasattr(objective, "gather_negatives"):

@@ -28,9 +28,9 @@ class Recovery(Callback):
     """Reads the hypergraph out of the model, and says how far it is from the truth.
 
     At every validation it logs ``val/error`` by the first read-out. At the test it logs the error by each,
-    ``test/error_<name>``, that of counting the training draws, the error that counting is expected to have, the bound
-    on recovery without its constant, wrong hyperedges, precision and recall; it writes ``recovered.json`` and
-    ``truth.json`` into the run's folder and draws both side by side.
+    ``test/error_<name>``, that of counting the training draws (the held-out ones where training draws are made anew),
+    the error that counting is expected to have, the bound on recovery without its constant, wrong hyperedges, precision
+    and recall; it writes ``recovered.json`` and ``truth.json`` into the run's folder and draws both side by side.
 
     Args:
         read_outs: Ways to get weights from conditionals; the first is the one that is validated, drawn and written.
@@ -51,7 +51,7 @@ class Recovery(Callback):
         draw: bool = True,
     ) -> None:
         if not 0 < threshold < 1:
-            raise ValueError(f"threshold must be between 0 and 1, got {threshold}")
+            raise HypergraphError(f"threshold must be between 0 and 1, got {threshold}")
         self.read_outs = read_outs or [Stationary(), LeastSquares(), Chaining()]
         self.threshold = threshold
         self.component_mass = component_mass or CorpusMass()
@@ -79,17 +79,20 @@ class Recovery(Callback):
         values["error_counting"] = dissimilarity(data.truth, data.counts).error
         values["over_counting"] = best.error / max(values["error_counting"], 1e-12)
         values |= {"wrong_edges": float(best.wrong_edges), "precision": best.precision, "recall": best.recall}
-        values["expected_counting"] = counting_error(data.truth.weights, data.num_training)
-        values["bound"] = recovery_bound(data.truth, data.num_training, data.truth.diameter(DIAMETER_SOURCES))
+        values["expected_counting"] = counting_error(data.truth.weights, data.num_counted)
+        values["bound"] = recovery_bound(data.truth, data.num_counted, data.truth.diameter(DIAMETER_SOURCES))
         if self.count_masks:
             values |= self._counted(trainer, pl_module)
         pl_module.log_dict({f"test/{k}": v for k, v in values.items()}, batch_size=1, rank_zero_only=True)
+        folder = run_folder(trainer)  # all processes take part
         if trainer.is_global_zero:
-            self._write(data.truth, found[0], best.error, run_folder(trainer), getattr(data, "hidden_names", None))
+            self._write(data.truth, found[0], best.error, folder, getattr(data, "hidden_names", None))
 
     def _views(self, trainer: Trainer, pl_module: LightningModule) -> Views:
         counts = trainer.datamodule.counts
-        return read_views(cast(Reader, pl_module), observed_contexts(counts), counts.num_nodes, self.threshold)
+        # Twice as many as were drawn with any context are never true.
+        most = 2 * int(counts.adjacency.incidence.sum(0).max()) + 8
+        return read_views(cast(Reader, pl_module), observed_contexts(counts), counts.num_nodes, self.threshold, most)
 
     def _recover(self, views: Views, read_out: ReadOut, trainer: Trainer, pl_module: LightningModule) -> Hypergraph:
         return recover(views, read_out, trainer.datamodule.counts, cast(Reader, pl_module), self.component_mass)

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from relbench_pretrain.hypergraph.batches import BatchNumbers, FreshBatches, MaskedBatches
-from relbench_pretrain.hypergraph.corpus import Corpus, counted
+from relbench_pretrain.hypergraph.corpus import Corpus, counted, node_frequency
 from relbench_pretrain.hypergraph.draws import Draws, IndependentDraws
 from relbench_pretrain.hypergraph.generators import HypergraphSource
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
@@ -65,6 +65,8 @@ class HypergraphDataModule(LightningDataModule):
             raise HypergraphError(f"num_draws must be at least 10, to be shared out to three parts, got {num_draws}")
         if not 0 < held_out < 0.5:
             raise HypergraphError(f"held_out must be above 0 and below 0.5, got {held_out}")
+        if int(held_out * num_draws) < 1:
+            raise HypergraphError(f"held_out {held_out} of {num_draws} draws is not one draw: take more of either")
         if batch_size < 1 or (batches_per_epoch or 1) < 1:
             raise HypergraphError(f"batches need a draw or more, got {batch_size} draws, {batches_per_epoch} batches")
         self.source, self.num_draws, self.held_out = graph, num_draws, held_out
@@ -87,8 +89,8 @@ class HypergraphDataModule(LightningDataModule):
         self.truth = self._hypergraph()
         corpus = self._corpus(self.truth)
         self.rows = corpus.rows() if self.cache_dir is None else corpus.memory_mapped(self.cache_dir)
-        members = np.asarray(self.rows[: self.num_training])
-        self.masking.begin(np.bincount(members[members >= 0], minlength=self.truth.num_nodes))
+        if self.masking.needs_frequency:
+            self.masking.begin(node_frequency(self.rows[: self.num_training], self.truth.num_nodes))
 
     def _hypergraph(self) -> Hypergraph:
         graph = self.source.make()
@@ -107,6 +109,11 @@ class HypergraphDataModule(LightningDataModule):
     def num_training(self) -> int:
         """The number of training draws."""
         return self.num_draws - 2 * int(self.held_out * self.num_draws)
+
+    @property
+    def num_counted(self) -> int:
+        """The number of draws in ``counts``."""
+        return self.num_draws - self.num_training if self.fresh else self.num_training
 
     @property
     def num_nodes(self) -> int:
@@ -130,7 +137,7 @@ class HypergraphDataModule(LightningDataModule):
         return counted(rows, self.num_nodes, self.truth.nodes)[0]
 
     def train_dataloader(self) -> DataLoader:
-        world = self.trainer.world_size if self.trainer else 1
+        _, world = self._process
         settings: dict[str, Any] = {"keep_order": self.keep_order, "merge": self.merge}
         batches: FreshBatches | MaskedBatches
         if self.fresh:
@@ -142,7 +149,9 @@ class HypergraphDataModule(LightningDataModule):
             batches = MaskedBatches(rows, self.num_nodes, self.masking, self.batch_size, self.seed,
                                     world_size=world, **settings)  # fmt: skip
             number = len(batches) // world
-        return self._loader(batches, self.batches_per_epoch or number, self.num_workers)
+        taken = (lambda: self.trainer.fit_loop.total_batch_idx + 1) if self.trainer else (lambda: 0)
+        return self._loader(batches, BatchNumbers(self.batches_per_epoch or number, *self._process, taken),
+                            self.num_workers)  # fmt: skip
 
     def val_dataloader(self) -> DataLoader:
         return self._held_out_loader(1)
@@ -154,16 +163,22 @@ class HypergraphDataModule(LightningDataModule):
         """Returns the batches of the draws for validation (1) or the test (2), always the same."""
         size = int(self.held_out * self.num_draws)
         first = self.num_training + (part - 1) * size
-        world = self.trainer.world_size if self.trainer else 1
+        _, world = self._process
         batches = MaskedBatches(
             self.rows[first : first + size], self.num_nodes, self.masking, max(self.batch_size, 8_192),
             self.seed + part, self.keep_order, self.merge, world, shuffle=False,
         )  # fmt: skip
-        return self._loader(batches, len(batches) // world, 0, fixed=True)
+        if len(batches) > size:
+            raise HypergraphError(f"{size} held-out draws cannot be shared out to {world} processes; take more")
+        return self._loader(batches, BatchNumbers(len(batches) // world, *self._process), 0)
 
-    def _loader(self, batches: Dataset, number: int, num_workers: int, fixed: bool = False) -> DataLoader:
-        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+    @property
+    def _process(self) -> tuple[int, int]:
+        """The number of this process and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _loader(self, batches: Dataset, numbers: BatchNumbers, num_workers: int) -> DataLoader:
         return DataLoader(
-            batches, batch_size=None, sampler=BatchNumbers(number, rank, world, fixed), num_workers=num_workers,
+            batches, batch_size=None, sampler=numbers, num_workers=num_workers,
             persistent_workers=num_workers > 0, pin_memory=torch.cuda.is_available(),
         )  # fmt: skip

@@ -45,12 +45,13 @@ class MaskedModeling(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.compile_network = compile
         self.nodes: list[str] | None = None
+        self.length, self.padded = 0, False
 
     def setup(self, stage: str) -> None:
         """Takes the nodes of the data at hand; they have to be those of a checkpoint that was loaded."""
         data = self.trainer.datamodule
-        if self.nodes is not None and self.nodes != data.truth.nodes:
-            raise HypergraphError(_mismatch(self.nodes, data.truth.nodes))
+        if self.nodes is not None:
+            _require_same(self.nodes, self.length, data.truth.nodes, data.length)
         self.nodes, self.length, self.padded = data.truth.nodes, data.length, data.padded
 
     def configure_model(self) -> None:
@@ -122,7 +123,7 @@ class MaskedModeling(LightningModule):
         self.network.eval()
         logits = self.network(tokens, row, torch.from_numpy(place + 1).to(self.device))
         self.network.train(training)
-        return logits.double().cpu()
+        return logits.float().cpu().double()
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule."""
@@ -135,14 +136,16 @@ class MaskedModeling(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         """Creates the parameters for the checkpoint's vocabulary."""
         stored = checkpoint["hypergraph"]
-        if self.nodes is not None and self.nodes != stored["nodes"]:
-            raise HypergraphError(_mismatch(stored["nodes"], self.nodes))
+        if self.nodes is not None:
+            _require_same(stored["nodes"], stored["length"], self.nodes, self.length)
         self.nodes, self.length, self.padded = stored["nodes"], stored["length"], stored["padded"]
         self.configure_model()
 
 
-def _mismatch(trained: list[str], given: list[str]) -> str:
-    return (
-        f"this checkpoint was trained on {len(trained)} nodes, '{trained[0]}' and so on, and the data have "
-        f"{len(given)}, '{given[0]}' and so on: give it the hypergraph that it was trained on"
-    )
+def _require_same(trained: list[str], trained_length: int, given: list[str], given_length: int) -> None:
+    if trained != given or trained_length != given_length:
+        raise HypergraphError(
+            f"this checkpoint was trained on {len(trained)} nodes, '{trained[0]}' and so on, and hyperedges of up to "
+            f"{trained_length - 2} of them, and the data have {len(given)}, '{given[0]}' and so on, in hyperedges of "
+            f"up to {given_length - 2}: give it the hypergraph that it was trained on"
+        )

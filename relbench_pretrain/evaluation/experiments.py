@@ -71,7 +71,9 @@ def expanded(experiments: Mapping[str, ExperimentStudy]) -> dict[str, Experiment
                 line=_filled(spec.line, place),
                 x=_filled(spec.x, place),
             )
-            found[_filled(name, place)] = own
+            if (own_name := _filled(name, place)) in found:
+                raise ValueError(f"two experiments are called '{own_name}': put {{KEY}} of its values into the name")
+            found[own_name] = own
     return found
 
 

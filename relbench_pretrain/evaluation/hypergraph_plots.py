@@ -34,8 +34,9 @@ def draw_recovery(truth: Hypergraph, found: Hypergraph, path: Path, title: str) 
         axis.set(title=f"{name}, {graph.num_edges} hyperedges")
     weights = np.stack([truth.weights, found.weights_of(truth.edges)])
     extra = found.weights[truth.weights_of(found.edges) == 0]
-    right.scatter(weights[0], weights[1], s=6, linewidths=0)
-    right.scatter(np.zeros(len(extra)), extra, s=6, color="tab:red", linewidths=0)
+    many = truth.num_edges > 2_000  # points that would make a large file
+    right.scatter(weights[0], weights[1], s=6, linewidths=0, rasterized=many)
+    right.scatter(np.zeros(len(extra)), extra, s=6, color="tab:red", linewidths=0, rasterized=many)
     top = float(max(weights.max(), extra.max(initial=0)))
     right.plot([0, top], [0, top], color="grey", linewidth=0.8)
     right.set(title=title, xlabel="true weight", ylabel="recovered weight")

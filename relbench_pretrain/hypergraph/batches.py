@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -127,29 +127,26 @@ def to_tokens(shown: np.ndarray, special: Specials) -> np.ndarray:
 class BatchNumbers(Sampler[int]):
     """The numbers of the batches of an epoch, shared out to processes.
 
-    Every process takes as many; none comes again in a later epoch, so that what is made from a number is new.
+    Every process takes as many; none comes again in a later epoch, nor after a run has been resumed, so that what is
+    made from a number is new.
 
     Args:
         number: Batches per epoch and process.
         rank: Number of this process.
         world_size: Number of processes.
-        fixed: Whether all epochs have the batches of the first, for validation and test.
+        taken: Says how many batches each process has taken before; none by default, and again in every epoch.
     """
 
-    def __init__(self, number: int, rank: int = 0, world_size: int = 1, fixed: bool = False) -> None:
-        self.number, self.rank, self.world_size, self.fixed = number, rank, world_size, fixed
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch, whose batches the next iteration takes."""
-        self.epoch = 0 if self.fixed else epoch
+    def __init__(self, number: int, rank: int = 0, world_size: int = 1, taken: Callable[[], int] = lambda: 0) -> None:
+        self.number, self.rank, self.world_size, self.taken = number, rank, world_size, taken
 
     def __len__(self) -> int:
         return self.number
 
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.number * self.world_size
-        return iter(range(first + self.rank, first + self.number * self.world_size, self.world_size))
+        first = self.taken()
+        return iter(range(first * self.world_size + self.rank, (first + self.number) * self.world_size,
+                          self.world_size))  # fmt: skip
 
 
 class MaskedBatches(Dataset):
@@ -184,37 +181,33 @@ class MaskedBatches(Dataset):
         self.rows, self.num_nodes, self.masking = rows, num_nodes, masking
         self.seed, self.keep_order, self.merge, self.shuffle = seed, keep_order, merge, shuffle
         self.number = -(-len(rows) // (batch_size * world_size)) * world_size
-        # A batch of all draws whose masks stay is the same in every epoch.
-        self.constant = self.number == 1 and not masking.depends_on_epoch
-        self._kept: MaskedBatch | None = None
+        # Where each process has one batch, and masks stay, batches are the same in every pass.
+        self.constant = self.number == world_size and not masking.depends_on_epoch
+        self._kept: dict[int, MaskedBatch] = {}
 
     def __len__(self) -> int:
         """The number of batches in a pass."""
         return self.number
 
     def __getitem__(self, number: int) -> MaskedBatch:
-        if self._kept is not None:
-            return self._kept
-        if self.constant and self.merge and not (self.keep_order or self.masking.depends_on_chance):
-            self._kept = self._everything()
-            return self._kept
         turn, part = divmod(number, self.number)
+        if self.constant and part in self._kept:
+            return self._kept[part]
         first, last = (len(self.rows) * i // self.number for i in (part, part + 1))
-        numbers = np.arange(first, last)
-        if self.shuffle and self.number > 1:
-            numbers = permuted(numbers, len(self.rows), np.random.default_rng([self.seed, 0, turn]))
         rng = np.random.default_rng([self.seed, 1, number])
-        rows = np.asarray(self.rows[numbers])
-        batch = masked_batch(rows, numbers, self.num_nodes, self.masking, rng, self.keep_order, self.merge)
+        if self.constant and self.merge and not (self.keep_order or self.masking.depends_on_chance):
+            # Every hyperedge is masked once, however often it was drawn.
+            graph, times = counted(self.rows[first:last], self.num_nodes)
+            batch = masked_batch(graph.edges, np.arange(len(times)), self.num_nodes, self.masking, rng, times=times)
+        else:
+            numbers = np.arange(first, last)
+            if self.shuffle and not self.constant:
+                numbers = permuted(numbers, len(self.rows), np.random.default_rng([self.seed, 0, turn]))
+            rows = np.asarray(self.rows[numbers])
+            batch = masked_batch(rows, numbers, self.num_nodes, self.masking, rng, self.keep_order, self.merge)
         if self.constant:
-            self._kept = batch
+            self._kept[part] = batch
         return batch
-
-    def _everything(self) -> MaskedBatch:
-        """Masks every hyperedge once, however often it was drawn."""
-        graph, times = counted(self.rows, self.num_nodes)
-        rng = np.random.default_rng(self.seed)  # draws nothing
-        return masked_batch(graph.edges, np.arange(len(times)), self.num_nodes, self.masking, rng, times=times)
 
 
 class FreshBatches(Dataset):
@@ -246,7 +239,9 @@ class FreshBatches(Dataset):
         return -(-len(self.corpus) // self.size)
 
     def __getitem__(self, number: int) -> MaskedBatch:
-        part = Corpus(self.corpus.graph, self.corpus.draws, self.size, [*self.corpus.seed, 1, number], prepared=True)
+        begin, end = (min(i * self.size / len(self.corpus), 1.0) for i in (number, number + 1))
+        seed = [*self.corpus.seed, 1, number]
+        part = Corpus(self.corpus.graph, self.corpus.draws, self.size, seed, prepared=True, span=(begin, end))
         rng = np.random.default_rng([self.seed, 1, number])
         numbers = np.arange(number * self.size, (number + 1) * self.size)
         num_nodes = self.corpus.graph.num_nodes
@@ -263,7 +258,7 @@ def permuted(numbers: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
         size: The size.
         rng: Draws a and c.
     """
-    factor = int(rng.integers(1, size)) if size > 1 else 1
+    factor = int(rng.integers(size // 3, 2 * size // 3 + 1)) if size > 3 else 1
     while np.gcd(factor, size) != 1:
         factor += 1
     start = int(rng.integers(size))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relbench_pretrain.hypergraph.batches import NUM_SPECIAL, Specials
+from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 
 if TYPE_CHECKING:
     from transformers import BertModel
@@ -48,9 +49,9 @@ class NodeBert(nn.Module):
     ) -> None:
         super().__init__()
         if num_layers < 1:
-            raise ValueError(f"num_layers must be at least 1, got {num_layers}")
+            raise HypergraphError(f"num_layers must be at least 1, got {num_layers}")
         if width % num_heads:
-            raise ValueError(f"width {width} is no multiple of num_heads {num_heads}")
+            raise HypergraphError(f"width {width} is no multiple of num_heads {num_heads}")
         self.num_layers, self.width, self.num_heads = num_layers, width, num_heads
         self.intermediate, self.dropout = intermediate, dropout
         self.output_width, self.positions = output_width, positions
@@ -109,7 +110,8 @@ class NodeBert(nn.Module):
         """
         there = tokens != Specials.after(self.num_nodes).pad if self.padded else None
         places = None if self.positions else torch.zeros_like(tokens)
-        mask = None if there is None else there.long()
+        # A mask in four dimensions is taken as it is; of one in two, transformers asks the device whether it is needed.
+        mask = None if there is None else there[:, None, None].expand(-1, 1, tokens.shape[1], -1)
         output = self.encoder(input_ids=tokens, attention_mask=mask, position_ids=places)
         states = self._last_layer(output.last_hidden_state, there, row, column)  # (num_places, width)
         states = self.transform(states)  # (num_places, output_width)

@@ -103,7 +103,9 @@ def counted_views(rows: np.ndarray, masked: np.ndarray) -> Views:
     return Views(views.edges, np.where(np.isnan(log_p), -np.inf, log_p))
 
 
-def read_views(reader: Reader, contexts: np.ndarray, num_nodes: int, threshold: float = 0.02) -> Views:
+def read_views(
+    reader: Reader, contexts: np.ndarray, num_nodes: int, threshold: float = 0.02, most: int | None = None
+) -> Views:
     """Reads hyperedges and their conditionals out of a model.
 
     A hyperedge is found where from one context at least its node has more than a share of the most likely one's
@@ -115,6 +117,8 @@ def read_views(reader: Reader, contexts: np.ndarray, num_nodes: int, threshold: 
         contexts: The contexts to look at ``(num_contexts, width)``, filled up with −1.
         num_nodes: The number of nodes.
         threshold: The share.
+        most: The most nodes beside a context, the likeliest ones; all above the threshold by default. Before it is
+            trained, a model thinks everything possible.
 
     Returns:
         The views.
@@ -130,7 +134,10 @@ def read_views(reader: Reader, contexts: np.ndarray, num_nodes: int, threshold: 
         top = log_p.max(1, keepdims=True)
         if not np.isfinite(top).all():
             raise HypergraphError("the model gives no finite probabilities; training must have gone wrong (NaN?)")
-        row, node = np.nonzero(log_p > top + np.log(threshold))
+        above = log_p > top + np.log(threshold)
+        if most is not None and most < num_nodes:
+            above &= log_p >= -np.partition(-log_p, most - 1, axis=1)[:, most - 1 : most]
+        row, node = np.nonzero(above)
         found.append(np.concatenate([part[row], node[:, None]], axis=1))
     edges = unique_rows(sorted_members(np.concatenate(found).astype(np.int64)))[0].astype(np.int32)
     return look_at(reader, edges, num_nodes)

@@ -28,13 +28,21 @@ class Corpus:
         number: How many.
         seed: The seed; a list adds what else tells corpora apart.
         prepared: Whether the draws have begun on this hypergraph already.
+        span: Where in a longer corpus this one begins and ends, 0 to 1, for draws that change with time.
     """
 
     def __init__(
-        self, graph: Hypergraph, draws: Draws, number: int, seed: int | list[int], prepared: bool = False
+        self,
+        graph: Hypergraph,
+        draws: Draws,
+        number: int,
+        seed: int | list[int],
+        prepared: bool = False,
+        span: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         self.graph, self.draws, self.number = graph, draws, number
         self.seed = seed if isinstance(seed, list) else [seed]
+        self.span = span
         if not prepared:
             draws.begin(graph)
 
@@ -51,14 +59,18 @@ class Corpus:
         first = place * BLOCK
         number = min(BLOCK, self.number - first)
         rng = np.random.default_rng([*self.seed, place])
-        when = (first + np.arange(number)) / max(self.number - 1, 1)
+        begin, end = self.span
+        when = begin + (end - begin) * (first + np.arange(number)) / max(self.number - 1, 1)
         rows = self.draws.draw(number, when, rng)
         order = np.argsort(np.where(rows >= 0, rng.random(rows.shape), 2.0), axis=1)  # what is no node stays behind
         return np.take_along_axis(rows, order, axis=1)
 
     def rows(self) -> np.ndarray:
         """Makes all of it ``(number, largest_arity)``."""
-        return np.concatenate([self.block(i) for i in range(self.num_blocks)])
+        rows = np.empty((self.number, self.graph.largest_arity), dtype=np.int32)
+        for i in range(self.num_blocks):
+            rows[i * BLOCK : (i + 1) * BLOCK] = self.block(i)
+        return rows
 
     def memory_mapped(self, folder: str | Path) -> np.ndarray:
         """Returns all of it from a file, which is written on the first call and shared by all processes of a host.
@@ -89,7 +101,7 @@ class Corpus:
         digest = hashlib.sha256()
         for part in (self.graph.edges, self.graph.weights):
             digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update(json.dumps([self.number, self.seed, _described(self.draws)]).encode())
+        digest.update(json.dumps([self.graph.num_nodes, self.number, self.seed, _described(self.draws)]).encode())
         return f"corpus-{digest.hexdigest()[:16]}"
 
 
@@ -121,3 +133,13 @@ def counted(rows: np.ndarray, num_nodes: int, names: list[str] | None = None) ->
         new[which[: len(edges)]] += counts
         edges, counts = both, new
     return Hypergraph.from_edges(names or num_nodes, edges, counts), counts
+
+
+def node_frequency(rows: np.ndarray, num_nodes: int) -> np.ndarray:
+    """Counts how often each node comes in draws ``(num_nodes,)``."""
+    found = np.zeros(num_nodes, dtype=np.int64)
+    step = 64 * BLOCK  # so much at a time, for memory's sake
+    for first in range(0, len(rows), step):
+        part = np.asarray(rows[first : first + step])
+        found += np.bincount(part[part >= 0], minlength=num_nodes)
+    return found

@@ -164,6 +164,7 @@ class RandomHypergraph(HypergraphSource):
         weights: Sequence[float] = (1.0, 3.0),
         seed: int = 0,
     ) -> None:
+        _require(bool(edges_by_arity), "edges_by_arity is empty: say how many hyperedges of how many nodes there are")
         for arity, number in edges_by_arity.items():
             _require(1 <= arity <= num_nodes, f"{arity} nodes cannot be drawn from {num_nodes}")
             most = comb(num_nodes, arity)
@@ -185,8 +186,12 @@ class RandomHypergraph(HypergraphSource):
             return everything[rng.choice(len(everything), number, replace=False)]
         found = np.zeros((0, arity), dtype=np.int64)
         while len(found) < number:
-            more = rng.random((number, self.num_nodes)).argpartition(arity - 1, axis=1)[:, :arity]
-            found = unique_rows(np.concatenate([found, np.sort(more, axis=1)]))[0]
+            if arity**2 > self.num_nodes:  # most rows of independent nodes would have one twice
+                more = np.sort(rng.random((number, self.num_nodes)).argpartition(arity - 1, axis=1)[:, :arity], axis=1)
+            else:
+                more = np.sort(rng.integers(self.num_nodes, size=(2 * number, arity)), axis=1)
+                more = more[(more[:, 1:] != more[:, :-1]).all(1)]
+            found = unique_rows(np.concatenate([found, more]))[0]
         return found[rng.choice(len(found), number, replace=False)]
 
     def _grow(self, arity: int, number: int, rng: np.random.Generator) -> np.ndarray:

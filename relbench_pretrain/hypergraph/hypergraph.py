@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,7 @@ class HypergraphError(ValueError):
     """A hypergraph that cannot be read, made or used; the message names what is wrong, and the remedy."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Hypergraph:
     """Nodes, hyperedges of any arity, and weights that sum to 1.
 
@@ -55,7 +56,7 @@ class Hypergraph:
         """
         names = [str(i) for i in range(nodes)] if isinstance(nodes, int) else [str(name) for name in nodes]
         if len(set(names)) < len(names):
-            twice = next(name for i, name in enumerate(names) if name in names[:i])
+            twice = Counter(names).most_common(1)[0][0]
             raise HypergraphError(f"there are two nodes '{twice}'; names tell nodes apart, so give each its own")
         rows = sorted_members(_as_rows(edges))
         given = np.ones(len(rows)) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -150,8 +151,9 @@ class Hypergraph:
         kept = weights > 0
         if not kept.any():
             raise HypergraphError("no weight is above 0: a hypergraph needs at least one hyperedge")
-        total = weights[kept].sum()
-        return replace(self, edges=self.edges[kept], weights=weights[kept] / total)
+        edges = self.edges[kept]
+        width = int((edges >= 0).sum(1).max())
+        return replace(self, edges=edges[:, :width], weights=weights[kept] / weights[kept].sum())
 
 
 def _as_rows(edges: Sequence[Sequence[int]] | np.ndarray) -> np.ndarray:

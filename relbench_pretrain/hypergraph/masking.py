@@ -16,6 +16,8 @@ class Masking(ABC):
     """Whether a draw is masked in another way when it comes again."""
     depends_on_chance = True
     """Whether two draws of the same hyperedge may be masked in different ways."""
+    needs_frequency = False
+    """Whether it has to be told how often each node comes."""
 
     def begin(self, frequency: np.ndarray) -> None:
         """Is told how often each node comes in the corpus ``(num_nodes,)``."""
@@ -92,6 +94,8 @@ class ByFrequency(Masking):
         power: Above 0 the frequent are masked more often, below 0 the rare.
     """
 
+    needs_frequency = True
+
     def __init__(self, power: float = -1.0) -> None:
         self.power = power
 
@@ -124,6 +128,7 @@ class Together(Masking):
     def __init__(self, maskings: list[Masking]) -> None:
         self.maskings = maskings
         self.depends_on_epoch = any(masking.depends_on_epoch for masking in maskings)
+        self.needs_frequency = any(masking.needs_frequency for masking in maskings)
         self.depends_on_chance = any(masking.depends_on_chance for masking in maskings)
 
     def begin(self, frequency: np.ndarray) -> None:
@@ -140,4 +145,4 @@ def _hashed(numbers: np.ndarray, seed: int) -> np.ndarray:
     z = numbers.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-    return (z ^ (z >> np.uint64(31))).astype(np.float64) / 2.0**64
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53

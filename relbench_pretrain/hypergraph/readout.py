@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 
 import numba
@@ -79,10 +80,15 @@ class Stationary(ReadOut):
             new /= new.sum()
             change, mass = np.abs(new - mass).sum(), new
             if change < self.tolerance:
-                break
+                return mass
+        warnings.warn(
+            f"the stationary distribution has not settled after {self.max_steps} steps (change {change:.1e}): "
+            "the hypergraph hangs together loosely; take LeastSquares, or more steps",
+            stacklevel=3,
+        )
         return mass
 
-    def _solved(self, views: Views, share: np.ndarray) -> np.ndarray:
+    def _solved(self, views: Views, share: np.ndarray) -> np.ndarray | None:
         rows = views.adjacency.incidence
         edge, place = np.nonzero(views.adjacency.context >= 0)
         flow = np.zeros((views.adjacency.num_contexts, views.adjacency.num_contexts))
@@ -95,7 +101,10 @@ class Stationary(ReadOut):
         label = np.zeros(views.adjacency.num_contexts, dtype=np.int64)
         label[views.adjacency.context[edge, place]] = views.adjacency.components[edge]
         together = (label[:, None] == label).astype(np.float64)
-        return np.maximum(np.linalg.solve(np.eye(len(flow)) - flow + together, np.ones(len(flow))), 0)
+        try:
+            return np.maximum(np.linalg.solve(np.eye(len(flow)) - flow + together, np.ones(len(flow))), 0)
+        except np.linalg.LinAlgError:  # two parts that are only left: walking finds one of the answers
+            return None
 
 
 class LeastSquares(ReadOut):
@@ -128,7 +137,9 @@ class LeastSquares(ReadOut):
         diagonal = np.maximum(views.per_context(precision * (1 - precision / total[:, None])), 1e-300)
         solve = LinearOperator((size, size), matvec=lambda y: smooth(y.reshape(-1)[place]), dtype=np.float64)
         scale = LinearOperator((size, size), matvec=lambda r: r.reshape(-1) / diagonal, dtype=np.float64)
-        y, _ = cg(solve, -smooth(log_p), rtol=self.tolerance, maxiter=20 * size + 100, M=scale)
+        y, failed = cg(solve, -smooth(log_p), rtol=self.tolerance, maxiter=20 * size + 100, M=scale)
+        if failed:
+            warnings.warn("least squares has not settled: weights may be off; train longer", stacklevel=3)
         found = (precision * (log_p + y[place])).sum(1) / total
         component = views.adjacency.components
         top = np.full(component.max() + 1, -np.inf)

@@ -9,7 +9,7 @@ import numpy as np
 from relbench_pretrain.hypergraph.conditionals import Reader, Views, same_edges
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.readout import ReadOut
-from relbench_pretrain.hypergraph.rows import unique_rows
+from relbench_pretrain.hypergraph.rows import find_rows, unique_rows
 
 
 class ComponentMass(ABC):
@@ -45,7 +45,7 @@ class WiderMasks(ComponentMass):
     With all nodes masked a model knows how often each one comes, with one of them shown how often the others come
     beside it, and so on: the product is the hyperedge's weight, and the sum of a component's products its mass. How
     many hyperedges have two nodes, and how many three, is the corpus's to say. The model has to be trained on such
-    masks: :class:`EveryNode`, :class:`SeveralNodes` and :class:`WholeHyperedge` together.
+    masks: :class:`EveryNode`, :class:`SeveralNodes` of every number between, and :class:`WholeHyperedge` together.
     """
 
     def mass(self, views: Views, within: np.ndarray, counts: Hypergraph, reader: Reader) -> np.ndarray:
@@ -61,7 +61,7 @@ class WiderMasks(ComponentMass):
                 read = reader.log_conditionals(shown, masked=size - place)
                 log_w += read[which, edges[:, place]]
             weight = np.exp(log_w)
-            share = weight / weight.sum() * counts.weights[counts.arity == size].sum()
+            share = weight / max(weight.sum(), 1e-300) * counts.weights[counts.arity == size].sum()
             found += np.bincount(component[here], share, minlength=len(found))
         return found
 
@@ -84,6 +84,7 @@ def recover(
     Raises:
         HypergraphError: If no component has any mass.
     """
+    views = without_bridges(views, counts)
     weights = read_out(views)
     component = views.adjacency.components
     if component.max() > 0:
@@ -91,3 +92,24 @@ def recover(
     if not (weights > 0).any():
         raise HypergraphError("no component that was recovered has any mass; train longer")
     return Hypergraph(counts.nodes, views.edges, weights).with_weights(weights)
+
+
+def without_bridges(views: Views, counts: Hypergraph) -> Views:
+    """Leaves out hyperedges that were never drawn and join what the draws keep apart.
+
+    One such hyperedge, which a model gives a little probability, would make one component of two, and the masses of
+    both would hang on that little.
+    """
+    if counts.adjacency.components.max() == 0:
+        return views
+    edge, place = np.nonzero(counts.adjacency.context >= 0)
+    label = np.empty(counts.adjacency.num_contexts, dtype=np.int64)
+    label[counts.adjacency.context[edge, place]] = counts.adjacency.components[edge]
+    known = find_rows(views.adjacency.contexts.astype(np.int64), counts.adjacency.contexts.astype(np.int64))
+    of_context = np.where(known >= 0, label[known], -1)
+    there = views.adjacency.context >= 0
+    labels = np.where(there, of_context[np.where(there, views.adjacency.context, 0)], -1)  # (num_edges, largest_arity)
+    highest = labels.max(1)
+    lowest = np.where(labels >= 0, labels, np.iinfo(np.int64).max).min(1)
+    kept = (same_edges(views, counts) >= 0) | (highest < 0) | (lowest == highest)
+    return views if kept.all() else Views(views.edges[kept], views.log_p[kept])

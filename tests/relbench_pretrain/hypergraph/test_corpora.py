@@ -207,8 +207,7 @@ def test_every_pass_has_every_draw_once_over_all_processes(world):
         seen = []
         sizes = []
         for rank in range(world):
-            sampler = BatchNumbers(number, rank, world)
-            sampler.set_epoch(epoch)
+            sampler = BatchNumbers(number, rank, world, lambda done=epoch * number: done)
             assert len(list(sampler)) == number
             for i in sampler:
                 tokens = batches[i].tokens[:, 1:3]
@@ -219,9 +218,7 @@ def test_every_pass_has_every_draw_once_over_all_processes(world):
         assert sorted(seen) == list(range(1_001)) and max(sizes) - min(sizes) <= 1 and max(sizes) <= 100
         orders.append(seen)
     assert orders[0] != orders[1]
-    fixed = BatchNumbers(2, fixed=True)
-    fixed.set_epoch(5)
-    assert list(fixed) == [0, 1]
+    assert list(BatchNumbers(2)) == [0, 1]
 
 
 def test_all_draws_in_one_batch_are_masked_once_for_all():
@@ -231,6 +228,9 @@ def test_all_draws_in_one_batch_are_masked_once_for_all():
     for one, other in zip(batches[0], direct, strict=True):
         assert torch.equal(one, other)
     assert batches[7] is batches[0]
+    halves = MaskedBatches(rows, 12, EveryNode(), 3_000, 0, world_size=2)
+    assert len(halves) == 2 and halves[4] is halves[0] and halves[5] is halves[1]
+    assert halves[0].times.sum() + halves[1].times.sum() == direct.times.sum()
     assert not MaskedBatches(rows, 12, OneNode(), 3_000, 0).constant
     fixed = MaskedBatches(rows, 12, OneNode(fixed=True), 3_000, 0)
     assert fixed.constant and fixed[0].times.sum() == 3_000
@@ -245,6 +245,17 @@ def test_fresh_batches_never_come_again():
     )
     assert one.shape != other.shape or not torch.equal(one, other)
     assert all(torch.equal(a, b) for a, b in zip(batches[3], batches[3], strict=True))
+
+
+def test_fresh_draws_drift_over_a_pass_and_not_over_a_batch():
+    batches = FreshBatches(Corpus(MIXED, DriftingDraws(1.0), 400_000, 0), WholeHyperedge(), 40_000, 0)
+    truth = np.bincount(MIXED.edges[MIXED.edges >= 0], MIXED.weights.repeat(MIXED.arity), minlength=12)
+
+    def error(batch):
+        share = np.bincount(batch.node.numpy(), batch.times.numpy(), minlength=12) / 40_000
+        return np.abs(share - truth).sum()
+
+    assert error(batches[0]) > 3 * error(batches[9]) and error(batches[25]) < 2 * error(batches[9]) + 0.02
 
 
 def test_permutation_has_every_number_once():

@@ -26,6 +26,7 @@ from relbench_pretrain.hypergraph import (
 )
 from relbench_pretrain.hypergraph.conditionals import counted_views, exact_views, look_at, observed_contexts, read_views
 from relbench_pretrain.hypergraph.corpus import Corpus, counted
+from relbench_pretrain.hypergraph.recovery import without_bridges
 from relbench_pretrain.hypergraph.theory import counting_error, recovery_bound
 
 READ_OUTS = [Chaining(), Stationary(), Stationary(direct=0), LeastSquares()]
@@ -88,7 +89,29 @@ def test_one_node_masks_leave_the_masses_of_components_open_and_wider_ones_tell_
     assert dissimilarity(both, from_masks).error < 1e-6
 
 
-@pytest.mark.parametrize("edges_by_arity", [{2: 6, 3: 8}, {3: 25}, {2: 5, 4: 20}])
+def test_a_hyperedge_that_was_never_drawn_does_not_join_components():
+    one, other = (ConnectedRandomGraph(12, seed=s).make() for s in (1, 2))
+    both = Hypergraph.from_edges(
+        24, np.concatenate([one.edges, other.edges + 12]), np.concatenate([0.8 * one.weights, 0.2 * other.weights])
+    )
+
+    class Bridging(Oracle):
+        def log_conditionals(self, contexts, masked=1):
+            found = np.exp(super().log_conditionals(contexts, masked))
+            found[(contexts == 3).any(1), 15] = 0.05  # from one side only, so that the masses hang on it
+            found[(contexts == 15).any(1), 3] = 0.0005
+            with np.errstate(divide="ignore"):
+                return np.log(found / found.sum(1, keepdims=True))
+
+    views = read_views(Bridging(both), observed_contexts(both), 24)
+    assert len(views.edges) == both.num_edges + 1
+    for read_out in READ_OUTS:
+        assert dissimilarity(both, recover(views, read_out, both, Bridging(both), CorpusMass())).error < 0.02
+    joined = Hypergraph.from_edges(24, [*both.edges.tolist(), [3, 15]], [*both.weights, 1e-4])
+    assert len(without_bridges(views, joined).edges) == len(views.edges), "what was drawn stays"
+
+
+@pytest.mark.parametrize("edges_by_arity", [{2: 6, 3: 8}, {3: 12}, {2: 5, 4: 20}])
 def test_wider_masks_tell_masses_of_many_components_and_the_corpus_those_of_arities(edges_by_arity):
     graph = RandomHypergraph(12, edges_by_arity, connected=False, weights=[1, 2, 5], seed=5).make()
     assert graph.adjacency.components.max() > 1
@@ -176,3 +199,29 @@ def test_bound_grows_as_the_theorem_says():
     assert base == pytest.approx(np.sqrt(1 * 19 * 18**2 / 1_000))
     assert recovery_bound(graph, 4_000, 18) == pytest.approx(base / 2)
     assert recovery_bound(Chain(20, weights=[1, 4]).make(), 1_000, 18) == pytest.approx(2 * base)
+
+
+def test_a_walk_that_does_not_settle_says_so_and_least_squares_settles():
+    graph = Chain(400, weights=[1, 5]).make()
+    with pytest.warns(UserWarning, match="has not settled"):
+        Stationary(direct=0, max_steps=50)(exact_views(graph))
+    found = recover(exact_views(graph), LeastSquares(Stationary(direct=500)), graph, Oracle(graph), CorpusMass())
+    assert dissimilarity(graph, found).error < 1e-6
+
+
+def test_where_two_parts_are_only_left_the_read_out_still_answers():
+    rows = np.array([[0, 1], [1, 0], [2, 3], [3, 2], [4, 0], [4, 2]])
+    masked = np.array([[True, False]] * 4 + [[True, False]] * 2)
+    weights = Stationary()(counted_views(rows, masked))
+    assert np.isfinite(weights).all() and weights.sum() == pytest.approx(1)
+
+
+def test_only_the_likeliest_nodes_are_looked_at_where_everything_seems_possible():
+    class Ignorant(Oracle):
+        def log_conditionals(self, contexts, masked=1):
+            found = np.random.default_rng(0).random((len(contexts), self.graph.num_nodes)) + 1.0
+            return np.log(found / found.sum(1, keepdims=True))
+
+    graph = ConnectedRandomGraph(30).make()
+    assert len(read_views(Ignorant(graph), observed_contexts(graph), 30).edges) > 400
+    assert len(read_views(Ignorant(graph), observed_contexts(graph), 30, most=3).edges) <= 90
