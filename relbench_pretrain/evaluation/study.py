@@ -110,6 +110,11 @@ class RunPlan:
     tests: RunPlan | None = None
 
     @property
+    def level(self) -> int:
+        """How many runs have to be made before, one after the other."""
+        return 1 + max((run.level for run in self.needs), default=-1)
+
+    @property
     def hash(self) -> str:
         """Tells runs with different arguments, or with different ones of the run that they need, apart."""
         before = [run.hash for run in self.needs]
@@ -322,7 +327,8 @@ def run_all(plans: Sequence[RunPlan], root: Path, jobs: int) -> list[str]:
         print(f"[{done}/{len(waiting)}] {run.folder} {state}; about {left:.0f} min left", flush=True)
 
     # First the backbones and whatever else others start from.
-    for group in ([p for p in waiting if not p.needs], [p for p in waiting if p.needs]):
+    for level in sorted({run.level for run in waiting}):
+        group = [run for run in waiting if run.level == level]
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(make, group))
     return failed

@@ -108,7 +108,8 @@ class BiasedDraws(Draws):
 class DriftingDraws(Draws):
     """Weights that move: at the beginning of the corpus a share of the mass is elsewhere, at its end it is right.
 
-    The weights of the beginning are those of the end, in random order, mixed with them.
+    The weights of the beginning are those of the end, in random order, mixed with them. Held-out draws are the last
+    ones, so training sees the drift up to where they begin.
 
     Args:
         amount: Share of the mass that is elsewhere at the beginning, 0 to 1; it falls to 0 evenly.

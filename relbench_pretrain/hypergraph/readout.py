@@ -35,7 +35,7 @@ class Chaining(ReadOut):
     def weights(self, views: Views) -> np.ndarray:
         rows = views.adjacency.incidence.T.tocsr()
         found = _chain(views.log_p, views.adjacency.context, rows.indptr.astype(np.int64),
-                       rows.indices.astype(np.int64), views.adjacency.components)  # fmt: skip
+                       rows.indices.astype(np.int64))  # fmt: skip
         component = views.adjacency.components
         top = np.full(component.max() + 1, -np.inf)
         np.maximum.at(top, component, found)
@@ -148,7 +148,7 @@ class LeastSquares(ReadOut):
 
 
 @numba.njit(cache=True)
-def _chain(log_p, context, start, members, component):
+def _chain(log_p, context, start, members):
     num_edges, width = log_p.shape
     found = np.full(num_edges, -np.inf)
     seen = np.zeros(num_edges, np.bool_)

@@ -92,6 +92,7 @@ def test_a_run_that_takes_others_comes_after_them_and_knows_their_folders(tmp_pa
     assert [plan.labels["network"] for plan in plans] == ["left", "right", "both"]
     folders = [f"{tmp_path}/experiments/{name}-4" for name in ("left", "right")]
     assert plans[2].command == ["align", *folders, "--seed=4"] and plans[2].needs == plans[:2]
+    assert [plan.level for plan in plans] == [0, 0, 1]
     assert plans[0].places == ["--data.folder=here"] and not plans[2].places
     wrong = {"left": ExperimentStudy("x.yaml"), "test": ExperimentStudy("x.yaml", trained="left")}
     with pytest.raises(StudyError, match="cannot test what 'left' trained"):
