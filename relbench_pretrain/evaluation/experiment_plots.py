@@ -127,4 +127,4 @@ def _panel(
 
 
 def _readable(metric: str) -> str:
-    return metric.split("/")[-1].replace("_", " ")
+    return metric.removeprefix("test/").removeprefix("val/").replace("/", ", ").replace("_", " ")
