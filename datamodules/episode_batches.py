@@ -2,44 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, test_episode
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
-
-
-class BatchNumbers(Sampler[int]):
-    """The numbers of the batches of an epoch; none comes again in a later epoch or on another device.
-
-    Args:
-        number: Batches per epoch and device.
-        rank: Number of this process.
-        world_size: Number of processes.
-    """
-
-    def __init__(self, number: int, rank: int = 0, world_size: int = 1) -> None:
-        self.number, self.rank, self.world_size = number, rank, world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch, whose batches the next iteration takes."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.number
-
-    def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.number
-        return iter(
-            range(first * self.world_size + self.rank, (first + self.number) * self.world_size, self.world_size)
-        )
 
 
 class EpisodeBatches(Dataset):

@@ -10,7 +10,8 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from relbench_pretrain.hypergraph.batches import BatchNumbers, FreshBatches, MaskedBatches
+from datamodules.batch_numbers import BatchNumbers, training_numbers
+from relbench_pretrain.hypergraph.batches import FreshBatches, MaskedBatches
 from relbench_pretrain.hypergraph.corpus import Corpus, counted, node_frequency
 from relbench_pretrain.hypergraph.draws import Draws, IndependentDraws
 from relbench_pretrain.hypergraph.generators import HypergraphSource
@@ -141,7 +142,8 @@ class HypergraphDataModule(LightningDataModule):
         settings: dict[str, Any] = {"keep_order": self.keep_order, "merge": self.merge}
         batches: FreshBatches | MaskedBatches
         if self.fresh:
-            corpus = Corpus(self.truth, self.draws, self.num_training, [self.seed, 1])
+            held_out = self._corpus(self.truth)
+            corpus = Corpus(self.truth, self.draws, self.num_training, [*held_out.seed, 1], prepared=True)
             batches = FreshBatches(corpus, self.masking, self.batch_size, self.seed, **settings)
             number = -(-len(batches) // world)
         else:
@@ -149,9 +151,8 @@ class HypergraphDataModule(LightningDataModule):
             batches = MaskedBatches(rows, self.num_nodes, self.masking, self.batch_size, self.seed,
                                     world_size=world, **settings)  # fmt: skip
             number = len(batches) // world
-        taken = (lambda: self.trainer.fit_loop.total_batch_idx + 1) if self.trainer else (lambda: 0)
-        return self._loader(batches, BatchNumbers(self.batches_per_epoch or number, *self._process, taken),
-                            self.num_workers)  # fmt: skip
+        numbers = training_numbers(self.batches_per_epoch or number, self.trainer)
+        return self._loader(batches, numbers, self.num_workers)
 
     def val_dataloader(self) -> DataLoader:
         return self._held_out_loader(1)

@@ -11,7 +11,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.episode_batches import BatchNumbers, EpisodeBatches, TestEpisodes
+from datamodules.batch_numbers import training_numbers
+from datamodules.episode_batches import EpisodeBatches, TestEpisodes
 from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
 from relbench_pretrain.knowledge_graph.episodes import TrainingEpisodes, ranking_episode
 from relbench_pretrain.knowledge_graph.extrapolation.plan import MultimodalTraining
@@ -230,13 +231,9 @@ class ZeroShotKGDataModule(LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Episodes of seen relations, or what ``training`` makes, other ones in every epoch."""
         hparams = self.hparams
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        number = hparams.batches_per_epoch
-        numbers = BatchNumbers(number, rank, world_size)
-        # A run that is resumed asks for its first batch before it tells the sampler the epoch.
-        numbers.set_epoch(self.trainer.current_epoch if self.trainer else 0)
+        numbers = training_numbers(hparams.batches_per_epoch, self.trainer)
         return DataLoader(
-            self._training_batches(number * world_size),
+            self._training_batches(hparams.batches_per_epoch * numbers.world_size),
             batch_size=None,
             sampler=numbers,
             num_workers=hparams.num_workers,

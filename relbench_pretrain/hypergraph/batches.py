@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from relbench_pretrain.hypergraph.corpus import Corpus, counted
 from relbench_pretrain.hypergraph.masking import Masking
@@ -122,31 +121,6 @@ def to_tokens(shown: np.ndarray, special: Specials) -> np.ndarray:
     end = (shown >= 0).sum(1) + 1
     tokens[np.arange(number), end] = special.sep
     return np.where(tokens < 0, special.pad, tokens)
-
-
-class BatchNumbers(Sampler[int]):
-    """The numbers of the batches of an epoch, shared out to processes.
-
-    Every process takes as many; none comes again in a later epoch, nor after a run has been resumed, so that what is
-    made from a number is new.
-
-    Args:
-        number: Batches per epoch and process.
-        rank: Number of this process.
-        world_size: Number of processes.
-        taken: Says how many batches each process has taken before; none by default, and again in every epoch.
-    """
-
-    def __init__(self, number: int, rank: int = 0, world_size: int = 1, taken: Callable[[], int] = lambda: 0) -> None:
-        self.number, self.rank, self.world_size, self.taken = number, rank, world_size, taken
-
-    def __len__(self) -> int:
-        return self.number
-
-    def __iter__(self) -> Iterator[int]:
-        first = self.taken()
-        return iter(range(first * self.world_size + self.rank, (first + self.number) * self.world_size,
-                          self.world_size))  # fmt: skip
 
 
 class MaskedBatches(Dataset):

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 
 import numba
 import numpy as np
+from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
 
 from relbench_pretrain.hypergraph.conditionals import Views
@@ -36,10 +37,7 @@ class Chaining(ReadOut):
         rows = views.adjacency.incidence.T.tocsr()
         found = _chain(views.log_p, views.adjacency.context, rows.indptr.astype(np.int64),
                        rows.indices.astype(np.int64))  # fmt: skip
-        component = views.adjacency.components
-        top = np.full(component.max() + 1, -np.inf)
-        np.maximum.at(top, component, found)
-        return np.exp(found - top[component])
+        return _from_logarithms(found, views.adjacency.components)
 
 
 class Stationary(ReadOut):
@@ -91,11 +89,8 @@ class Stationary(ReadOut):
     def _solved(self, views: Views, share: np.ndarray) -> np.ndarray | None:
         rows = views.adjacency.incidence
         edge, place = np.nonzero(views.adjacency.context >= 0)
-        flow = np.zeros((views.adjacency.num_contexts, views.adjacency.num_contexts))
-        given = rows.copy()  # (num_edges, num_contexts): what a hyperedge gets from each context
-        order = np.lexsort((views.adjacency.context[edge, place], edge))
-        given.sort_indices()
-        given.data = share[edge, place][order]
+        # What each hyperedge gets from each context (num_edges, num_contexts), and each context from each other.
+        given = sparse.csr_array((share[edge, place], (edge, views.adjacency.context[edge, place])), shape=rows.shape)
         flow = (rows.T @ given).toarray()
         # Within a component the equations leave the scale open; that the shares sum to 1 closes it.
         label = np.zeros(views.adjacency.num_contexts, dtype=np.int64)
@@ -141,10 +136,14 @@ class LeastSquares(ReadOut):
         if failed:
             warnings.warn("least squares has not settled: weights may be off; train longer", stacklevel=3)
         found = (precision * (log_p + y[place])).sum(1) / total
-        component = views.adjacency.components
-        top = np.full(component.max() + 1, -np.inf)
-        np.maximum.at(top, component, found)
-        return np.exp(found - top[component])
+        return _from_logarithms(found, views.adjacency.components)
+
+
+def _from_logarithms(log_weights: np.ndarray, component: np.ndarray) -> np.ndarray:
+    """Returns weights of which the largest of each component is 1, so that none overflows."""
+    top = np.full(component.max() + 1, -np.inf)
+    np.maximum.at(top, component, log_weights)
+    return np.exp(log_weights - top[component])
 
 
 @numba.njit(cache=True)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from datamodules.batch_numbers import BatchNumbers
 from relbench_pretrain.hypergraph import (
     BiasedDraws,
     ByFrequency,
@@ -28,7 +29,6 @@ from relbench_pretrain.hypergraph import (
     WholeHyperedge,
 )
 from relbench_pretrain.hypergraph.batches import (
-    BatchNumbers,
     FreshBatches,
     MaskedBatches,
     Specials,
