@@ -97,7 +97,7 @@ def ours(args: argparse.Namespace) -> float:
     trainer = Trainer(
         max_steps=args.steps, limit_val_batches=0, logger=False, enable_checkpointing=False, accelerator="cpu",
         enable_progress_bar=False, enable_model_summary=False, callbacks=[LightningClock(clock)],
-        use_distributed_sampler=False, gradient_clip_val=1.0, precision="bf16-mixed" if args.bf16 else "32-true",
+        gradient_clip_val=1.0, precision="bf16-mixed" if args.bf16 else "32-true",
     )  # fmt: skip
     trainer.fit(module, data)
     return clock.steps * args.batch / clock.seconds

@@ -1,12 +1,16 @@
-"""Several devices as one: shared negatives and a sampler that shares seeds out without overlap."""
+"""Several devices as one: shared negatives, and runs that go on with another number of devices."""
 
 from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 
 class MultiDevice(Callback):
-    """Prepares a module for several devices; does nothing on one.
+    """Prepares a run for several devices, or for fewer than it had before it was stopped.
+
+    Datamodules share the rows out themselves, without overlap, and in a batch that cannot be shared out evenly each
+    row weighs the same.
 
     Args:
         gather_negatives: Whether the rows on all devices are candidates for every anchor. The batch a loss sees
@@ -17,16 +21,20 @@ class MultiDevice(Callback):
         self.gather_negatives = gather_negatives
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Switches the gathering on in every objective.
-
-        Raises:
-            ValueError: If Lightning would put its own sampler over the seeds, which repeats some of them.
-        """
-        if trainer.world_size > 1 and trainer._accelerator_connector.use_distributed_sampler:
-            raise ValueError(
-                "seeds are shared out by the datamodule: set trainer.use_distributed_sampler to false "
-                "(the shipped trainer files do)"
-            )
+        """Switches the gathering on in every objective."""
         for objective in pl_module.modules():
             if hasattr(objective, "gather_negatives"):
                 objective.gather_negatives = self.gather_negatives and trainer.world_size > 1  # type: ignore[assignment]
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Counts the steps of an epoch anew that was begun by another number of processes."""
+        loader = trainer.train_dataloader
+        others = {size for size, _ in getattr(getattr(loader, "order", None), "taken", ())} - {trainer.world_size}
+        if not others:
+            return
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        rank_zero_info(
+            f"the epoch was begun by {' and '.join(map(str, sorted(others)))} processes and goes on with "
+            f"{trainer.world_size}: {len(loader) - loader.steps_taken} of {len(loader)} steps are left"
+        )
+        progress.ready = progress.started = progress.processed = progress.completed = loader.steps_taken

@@ -16,6 +16,7 @@ from relbench_pretrain.sampling import (
     DeviceLoader,
     HGSampler,
     RelationalLoader,
+    ResumableLoader,
     SeedRows,
     SeedSampler,
     TemporalNeighborSampler,
@@ -122,22 +123,20 @@ class ContrastiveDataModule(RelationalDataModule):
         self.train_seeds = SeedRows.between(self.index, None, self.cut, self.hparams.seed_tables)
         self.val_seeds = SeedRows.between(self.index, self.cut, self.val_time, self.hparams.seed_tables)
 
-    def train_dataloader(self) -> RelationalLoader | DeviceLoader:
+    def train_dataloader(self) -> ResumableLoader:
         """Training subgraphs, in another order every epoch."""
         limit = self.train_seeds.time if self.hparams.time_limit else torch.full_like(self.train_seeds.time, self.cut)
-        return self._loader(
-            self.train_seeds, limit, self._order(self.train_seeds, self.hparams.batches_per_epoch, True)
-        )
+        order = self._order(self.train_seeds, self.hparams.batches_per_epoch, True)
+        return self.resumable(self._loader(self.train_seeds, limit, order), order)
 
-    def val_dataloader(self) -> RelationalLoader | DeviceLoader:
+    def val_dataloader(self) -> ResumableLoader:
         """Subgraphs around held-out rows with what is earlier, the same ones every time."""
         order = self._order(self.val_seeds, self.hparams.val_batches, shuffle=False)
-        return self._loader(self.val_seeds, self.val_seeds.time, order)
+        return ResumableLoader(self._loader(self.val_seeds, self.val_seeds.time, order), order)
 
     def _order(self, seeds: SeedRows, num_batches: int | None, shuffle: bool) -> SeedSampler:
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         size, over = self.hparams.batch_size, self.hparams.seeds_over
-        return SeedSampler(seeds, size, over, num_batches, shuffle, self.seed, rank, world_size)
+        return SeedSampler(seeds, size, over, num_batches, shuffle, self.seed, *self.process)
 
     def _loader(self, seeds: SeedRows, limit: torch.Tensor, order: SeedSampler) -> RelationalLoader | DeviceLoader:
         hparams, rows = self.hparams, (ANY_TABLE, seeds.rows)

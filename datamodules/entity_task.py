@@ -8,7 +8,7 @@ from torch_geometric.data import HeteroData
 
 from datamodules.task import Regime, TaskDataModule
 from relbench_pretrain.relational.tasks import Split, TaskError, TaskTable, task_table
-from relbench_pretrain.sampling import RelationalLoader
+from relbench_pretrain.sampling import BatchOrder, RelationalLoader, RowBatches
 
 
 class Labels:
@@ -43,11 +43,18 @@ class EntityTaskDataModule(TaskDataModule):
         """Returns all labels of a split."""
         return task_table(self.task, split, self.task_spec.classes)
 
-    def loader(self, split: Split, regime: Regime = "rolling") -> RelationalLoader:
-        """Returns the loader of a split; ``y`` and ``seed_time`` of the entity table belong to the seeds."""
-        labels, training = self.labels(split), split == "train"
-        used = self.training_rows() if training else torch.arange(len(labels))
-        size = self.hparams.batch_size if training else self.hparams.eval_batch_size or self.hparams.batch_size
+    def order(self, split: Split) -> RowBatches:
+        """Returns which rows of a split make a batch."""
+        hparams, training = self.hparams, split == "train"
+        size = hparams.batch_size if training else hparams.eval_batch_size or hparams.batch_size
+        number = len(self.training_rows()) if training else len(self.labels(split))
+        # Batch normalisation of a single row has nothing to go by.
+        return RowBatches(number, size, training, self.seed, 2 if training else 1, *self.process)
+
+    def batches(self, split: Split, order: BatchOrder, regime: Regime) -> RelationalLoader:
+        """Makes the batches of a split; ``y`` and ``seed_time`` of the entity table belong to the seeds."""
+        labels = self.labels(split)
+        used = self.training_rows() if split == "train" else torch.arange(len(labels))
         return RelationalLoader(
             self.graph,
             self.sampler(split, regime),
@@ -55,9 +62,6 @@ class EntityTaskDataModule(TaskDataModule):
             self.visible_time(labels.time[used]),
             input_id=used,
             transform=Labels(self.task_spec.entity_table, labels),
-            batch_size=size,
-            shuffle=training,
-            # A last batch of one label would break batch normalisation.
-            drop_last=training and self.per_device(used) % size == 1 and len(used) > size,
+            batch_sampler=order,
             **self.worker_options(),
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -11,6 +14,14 @@ from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
+from relbench_pretrain.sampling import NumberedBatches
+
+
+class PhaseBatches(NumberedBatches):
+    """Batches by epoch and number, where the epoch decides what they are for."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(itertools.repeat(self.epoch), super().__iter__())
 
 
 class EpisodeBatches(Dataset):

@@ -12,7 +12,13 @@ from datamodules.relational import RelationalDataModule, Stypes
 from relbench_pretrain.forecasting.targets import Forecasts, column_classes, forecasts
 from relbench_pretrain.relational.database import DatasetError
 from relbench_pretrain.relational.text import TextEmbedder
-from relbench_pretrain.sampling import ANY_TABLE, RelationalLoader, SeedSampler, TemporalNeighborSampler
+from relbench_pretrain.sampling import (
+    ANY_TABLE,
+    RelationalLoader,
+    ResumableLoader,
+    SeedSampler,
+    TemporalNeighborSampler,
+)
 from relbench_pretrain.sampling.neighbors import Fanout
 
 
@@ -122,22 +128,22 @@ class ForecastDataModule(RelationalDataModule):
             ) from error
         self.chance = self.training.chance()
 
-    def train_dataloader(self) -> RelationalLoader:
+    def train_dataloader(self) -> ResumableLoader:
         """Points in time, in another order every epoch."""
-        return self._loader(self.training, self.hparams.batches_per_epoch, True, self.hparams.max_staleness_days)
+        order = self._order(self.training, self.hparams.batches_per_epoch, True)
+        return self.resumable(self._loader(self.training, order, self.hparams.max_staleness_days), order)
 
-    def val_dataloader(self) -> RelationalLoader:
+    def val_dataloader(self) -> ResumableLoader:
         """Held-out points in time, the same ones every time."""
-        return self._loader(self.held_out, self.hparams.val_batches, False, 0.0)
+        order = self._order(self.held_out, self.hparams.val_batches, False)
+        return ResumableLoader(self._loader(self.held_out, order, 0.0), order)
 
-    def _loader(
-        self, known: Forecasts, num_batches: int | None, shuffle: bool, staleness_days: float
-    ) -> RelationalLoader:
+    def _order(self, known: Forecasts, num_batches: int | None, shuffle: bool) -> SeedSampler:
+        size, over = self.hparams.batch_size, self.hparams.seeds_over
+        return SeedSampler(known.seeds, size, over, num_batches, shuffle, self.seed, *self.process)
+
+    def _loader(self, known: Forecasts, order: SeedSampler, staleness_days: float) -> RelationalLoader:
         hparams = self.hparams
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-        order = SeedSampler(
-            known.seeds, hparams.batch_size, hparams.seeds_over, num_batches, shuffle, self.seed, rank, world_size
-        )
         sampler = TemporalNeighborSampler(
             self.index, hparams.fanouts, hparams.strategy, hparams.follow, None, self.seed,
             int(staleness_days * 24 * 60 * 60),

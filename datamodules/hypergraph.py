@@ -7,19 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.batch_numbers import BatchNumbers, training_numbers
+from datamodules.resumable import ResumableDataModule
 from relbench_pretrain.hypergraph.batches import FreshBatches, MaskedBatches
 from relbench_pretrain.hypergraph.corpus import Corpus, counted, node_frequency
 from relbench_pretrain.hypergraph.draws import Draws, IndependentDraws
 from relbench_pretrain.hypergraph.generators import HypergraphSource
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.masking import Masking, OneNode
+from relbench_pretrain.sampling import BatchOrder, NumberedBatches, PassBatches, ResumableLoader
 
 
-class HypergraphDataModule(LightningDataModule):
+class HypergraphDataModule(ResumableDataModule):
     """Draws hyperedges from a hypergraph and masks them.
 
     The first draws are for training, the next for validation and the last for the test.
@@ -137,49 +137,48 @@ class HypergraphDataModule(LightningDataModule):
         rows = self.rows[self.num_training :] if self.fresh else self.rows[: self.num_training]
         return counted(rows, self.num_nodes, self.truth.nodes)[0]
 
-    def train_dataloader(self) -> DataLoader:
-        _, world = self._process
+    def train_dataloader(self) -> ResumableLoader:
+        rank, world = self.process
+        order: BatchOrder
         settings: dict[str, Any] = {"keep_order": self.keep_order, "merge": self.merge}
         batches: FreshBatches | MaskedBatches
         if self.fresh:
             held_out = self._corpus(self.truth)
             corpus = Corpus(self.truth, self.draws, self.num_training, [*held_out.seed, 1], prepared=True)
             batches = FreshBatches(corpus, self.masking, self.batch_size, self.seed, **settings)
-            number = -(-len(batches) // world)
+            order = NumberedBatches(self.batches_per_epoch or -(-len(batches) // world), rank, world)
         else:
             rows = self.rows[: self.num_training]
             batches = MaskedBatches(rows, self.num_nodes, self.masking, self.batch_size, self.seed,
                                     world_size=world, **settings)  # fmt: skip
-            number = len(batches) // world
-        numbers = training_numbers(self.batches_per_epoch or number, self.trainer)
-        return self._loader(batches, numbers, self.num_workers)
+            order = PassBatches(len(rows), self.batch_size, rank, world)
+            if self.batches_per_epoch is not None:
+                order = NumberedBatches(self.batches_per_epoch, rank, world)
+        return self.resumable(self._loader(batches, order, self.num_workers), order)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> ResumableLoader:
         return self._held_out_loader(1)
 
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> ResumableLoader:
         return self._held_out_loader(2)
 
-    def _held_out_loader(self, part: int) -> DataLoader:
+    def _held_out_loader(self, part: int) -> ResumableLoader:
         """Returns the batches of the draws for validation (1) or the test (2), always the same."""
         size = int(self.held_out * self.num_draws)
         first = self.num_training + (part - 1) * size
-        _, world = self._process
+        rank, world = self.process
+        batch_size = max(self.batch_size, 8_192)
         batches = MaskedBatches(
-            self.rows[first : first + size], self.num_nodes, self.masking, max(self.batch_size, 8_192),
-            self.seed + part, self.keep_order, self.merge, world, shuffle=False,
+            self.rows[first : first + size], self.num_nodes, self.masking, batch_size, self.seed + part,
+            self.keep_order, self.merge, world, shuffle=False,
         )  # fmt: skip
         if len(batches) > size:
             raise HypergraphError(f"{size} held-out draws cannot be shared out to {world} processes; take more")
-        return self._loader(batches, BatchNumbers(len(batches) // world, *self._process), 0)
+        order = NumberedBatches(len(batches) // world, rank, world, again=True)
+        return ResumableLoader(self._loader(batches, order, 0), order)
 
-    @property
-    def _process(self) -> tuple[int, int]:
-        """The number of this process and how many there are."""
-        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
-
-    def _loader(self, batches: Dataset, numbers: BatchNumbers, num_workers: int) -> DataLoader:
+    def _loader(self, batches: Dataset, order: BatchOrder, num_workers: int) -> DataLoader:
         return DataLoader(
-            batches, batch_size=None, sampler=numbers, num_workers=num_workers,
+            batches, batch_size=None, sampler=order, num_workers=num_workers, generator=torch.Generator(),
             persistent_workers=num_workers > 0, pin_memory=torch.cuda.is_available(),
         )  # fmt: skip

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from relbench.base import RecommendationTask
 from torch import Tensor
-from torch.utils.data import Sampler
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NodeSamplerInput
 
 from datamodules.task import Regime, TaskDataModule
 from relbench_pretrain.relational.graph import RelationalGraph
 from relbench_pretrain.relational.tasks import RecommendationTable, Split, TaskError, recommendation_table
-from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
+from relbench_pretrain.sampling import BatchOrder, RelationalLoader, RowBatches, TemporalNeighborSampler
 from relbench_pretrain.sampling.loader import join_batch
 
 
@@ -61,8 +59,8 @@ class Destinations:
         return batch
 
 
-class SameTimeBatches(Sampler[list[int]]):
-    """Batches of seeds of one time, in another order every epoch.
+class SameTimeBatches(BatchOrder):
+    """Batches of seeds of one time, in another order every epoch, shared out to the processes.
 
     The candidates of a seed are seen at the times of the others in its batch. Were these different, a network would
     learn to tell times apart, and not which destinations are sought at one time.
@@ -71,29 +69,44 @@ class SameTimeBatches(Sampler[list[int]]):
         time: The seeds' times ``(num_seeds,)``.
         batch_size: The most seeds of a batch; one alone is left out, as batch normalisation needs two.
         seed: With the number of the epoch it determines the order.
+        rank: Number of this process.
+        world_size: Number of processes.
     """
 
-    def __init__(self, time: Tensor, batch_size: int, seed: int) -> None:
+    def __init__(self, time: Tensor, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(rank, world_size)
         self.time = time
         self.batch_size = batch_size
         self.seed = seed
-        self.epoch = 0
+        self.number = sum(1 for size in self._sizes() if size > 1)
 
     def __len__(self) -> int:
-        return sum(1 for size in self._sizes() if size > 1)
+        return -(-self.number // self.world_size)
+
+    @property
+    def steps_left(self) -> int:
+        return max(0, -(-(self.number - self.batches_taken) // self.world_size))
 
     def _sizes(self) -> list[int]:
         counts = self.time.unique(return_counts=True)[1].tolist()
         return [min(self.batch_size, n - start) for n in counts for start in range(0, n, self.batch_size)]
 
+    def share(self, step: int) -> tuple[int, float]:
+        left = min(self.world_size, self.number - self.batches_taken - step * self.world_size)
+        return self.batch_size, self.world_size / left if self.rank < left else 0.0
+
     def __iter__(self) -> Iterator[list[int]]:
-        generator = torch.Generator().manual_seed(1_000_003 * self.seed + self.epoch)
-        self.epoch += 1
+        return self._batches(self.epoch, self.batches_taken, self.steps_left)
+
+    def _batches(self, epoch: int, first: int, steps: int) -> Iterator[list[int]]:
+        generator = torch.Generator().manual_seed(1_000_003 * self.seed + epoch)
         order = torch.randperm(len(self.time), generator=generator)
         order = order[self.time[order].argsort(stable=True)]
         batches = [batch for batch in order.split(self._sizes()) if len(batch) > 1]
-        for place in torch.randperm(len(batches), generator=generator).tolist():
-            yield batches[place].tolist()
+        places = torch.randperm(len(batches), generator=generator).tolist()
+        for step in range(steps):
+            place = first + step * self.world_size + self.rank
+            yield batches[places[place % len(places)]].tolist()  # beyond the last one: of no weight
 
 
 def rows_there(graph: RelationalGraph, table: str, times: Tensor) -> Tensor:
@@ -119,8 +132,7 @@ def linked(labels: RecommendationTable, ids: Tensor, rows: Tensor) -> Tensor:
 class RecommendationDataModule(TaskDataModule):
     """A recommendation task; see :class:`TaskDataModule` for the arguments.
 
-    Training batches hold ``candidates``, and seeds of one time (:class:`SameTimeBatches`; on several devices set
-    ``trainer.use_distributed_sampler`` to false, and every device makes batches of its own). In validation and test the
+    Training batches hold ``candidates``, and seeds of one time (:class:`SameTimeBatches`). In validation and test the
     network ranks all rows of the destination table, which :meth:`destination_loader` yields as they were at the time of
     the split. Rows that are later than a seed are neither candidates nor ranked.
     """
@@ -136,16 +148,21 @@ class RecommendationDataModule(TaskDataModule):
         """Returns all rows of a split."""
         return recommendation_table(self.task, split)
 
-    def loader(self, split: Split, regime: Regime = "rolling") -> RelationalLoader:
-        """Returns the loader of a split."""
+    def order(self, split: Split) -> BatchOrder:
+        """Returns which rows of a split make a batch."""
+        labels, hparams = self.labels(split), self.hparams
+        if split == "train":
+            return SameTimeBatches(labels.time[self.training_rows()], hparams.batch_size, self.seed, *self.process)
+        rank, world_size = self.process
+        size = hparams.eval_batch_size or hparams.batch_size
+        return RowBatches(len(labels), size, rank=rank, world_size=world_size)
+
+    def batches(self, split: Split, order: BatchOrder, regime: Regime) -> RelationalLoader:
+        """Returns what makes the batches of a split."""
         labels, training = self.labels(split), split == "train"
         used = self.training_rows() if training else torch.arange(len(labels))
         sampler, spec = self.sampler(split, regime), self.task_spec
         tables = (spec.entity_table, spec.destination_table)
-        size = self.hparams.batch_size if training else self.hparams.eval_batch_size or self.hparams.batch_size
-        order: dict[str, Any] = {"batch_size": size}
-        if training:
-            order = {"batch_sampler": SameTimeBatches(labels.time[used], size, self.seed)}
         return RelationalLoader(
             self.graph,
             sampler,
@@ -153,7 +170,7 @@ class RecommendationDataModule(TaskDataModule):
             labels.time[used],
             input_id=used,
             transform=Destinations(self.sampler(split), tables, labels, self.seed) if training else None,
-            **order,
+            batch_sampler=order,
             **self.worker_options(),
         )
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule
 from relbench.base import Table
 from relbench.load import RelBenchDataset
 
+from datamodules.resumable import ResumableDataModule
 from relbench_pretrain.checkpoints import read_backbone
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
@@ -21,7 +21,7 @@ from relbench_pretrain.sampling import GraphIndex
 Stypes = dict[str, dict[str, str | None]]
 
 
-class RelationalDataModule(LightningDataModule):
+class RelationalDataModule(ResumableDataModule):
     """Opens a dataset and builds its graph, once for all stages.
 
     Args:
@@ -144,4 +144,6 @@ class RelationalDataModule(LightningDataModule):
 
     def worker_options(self) -> dict[str, Any]:
         """Options of the data loaders that follow from the number of workers."""
-        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        # Of its own, so that random numbers of the network are the same whether a loader has begun anew or not.
+        own = torch.Generator().manual_seed(self.seed)
+        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0, "generator": own}

@@ -20,7 +20,7 @@ from relbench_pretrain.relational.tasks import (
     task_spec,
 )
 from relbench_pretrain.relational.text import TextEmbedder
-from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
+from relbench_pretrain.sampling import BatchOrder, RelationalLoader, ResumableLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
 
 Regime = Literal["rolling", "frozen"]
@@ -153,26 +153,32 @@ class TaskDataModule(RelationalDataModule):
         """Returns which training rows are used ``(num_used,)``, in ascending order."""
         return share_of_rows(len(self.task.get_table("train").df), self.hparams.label_fraction, self.seed)
 
-    def per_device(self, used: Tensor) -> int:
-        """Returns how many of the rows each device gets in an epoch."""
-        return -(-len(used) // (self.trainer.world_size if self.trainer else 1))
+    @abstractmethod
+    def order(self, split: Split) -> BatchOrder:
+        """Returns which rows of a split make a batch."""
 
     @abstractmethod
-    def loader(self, split: Split, regime: Regime = "rolling") -> RelationalLoader:
-        """Returns the loader of a split."""
+    def batches(self, split: Split, order: BatchOrder, regime: Regime) -> RelationalLoader:
+        """Returns what makes the batches of a split."""
 
-    def train_dataloader(self) -> RelationalLoader:
+    def loader(self, split: Split, regime: Regime = "rolling") -> ResumableLoader:
+        """Returns the loader of a split, for the rows that this process has of it."""
+        order = self.order(split)
+        batches = self.batches(split, order, regime)
+        return self.resumable(batches, order) if split == "train" else ResumableLoader(batches, order)
+
+    def train_dataloader(self) -> ResumableLoader:
         """Labels of the training split, in another order every epoch."""
         return self.loader("train")
 
-    def val_dataloader(self) -> RelationalLoader:
+    def val_dataloader(self) -> ResumableLoader:
         """Labels of the validation split."""
         return self.loader("val")
 
-    def test_dataloader(self) -> list[RelationalLoader]:
+    def test_dataloader(self) -> list[ResumableLoader]:
         """Labels of the test split, once for each regime."""
         return [self.loader("test", regime) for regime in self.regimes]
 
-    def predict_dataloader(self) -> RelationalLoader:
+    def predict_dataloader(self) -> ResumableLoader:
         """Rows of the split to predict, in the first regime."""
         return self.loader(self.hparams.predict_split, self.regimes[0])

@@ -7,12 +7,11 @@ from typing import Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.batch_numbers import training_numbers
-from datamodules.episode_batches import EpisodeBatches, TestEpisodes
+from datamodules.episode_batches import EpisodeBatches, PhaseBatches, TestEpisodes
+from datamodules.resumable import ResumableDataModule
 from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
 from relbench_pretrain.knowledge_graph.episodes import TrainingEpisodes, ranking_episode
 from relbench_pretrain.knowledge_graph.extrapolation.plan import MultimodalTraining
@@ -28,9 +27,10 @@ from relbench_pretrain.knowledge_graph.rewrites import Rewrite
 from relbench_pretrain.knowledge_graph.splits import hold_out_validation, zero_shot_split
 from relbench_pretrain.knowledge_graph.texts import text_vectors
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
+from relbench_pretrain.sampling import NumberedBatches, ResumableLoader
 
 
-class ZeroShotKGDataModule(LightningDataModule):
+class ZeroShotKGDataModule(ResumableDataModule):
     """Opens a knowledge graph as a zero-shot benchmark.
 
     Training asks for the seen relations, each as if it were unseen: its own triples are hidden. Validation asks for
@@ -228,34 +228,35 @@ class ZeroShotKGDataModule(LightningDataModule):
             ]  # fmt: skip
         return self.episodes
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> ResumableLoader:
         """Episodes of seen relations, or what ``training`` makes, other ones in every epoch."""
         hparams = self.hparams
-        numbers = training_numbers(hparams.batches_per_epoch, self.trainer)
-        return DataLoader(
-            self._training_batches(hparams.batches_per_epoch * numbers.world_size),
+        kind = NumberedBatches if self.training is None else PhaseBatches
+        order = kind(hparams.batches_per_epoch, *self.process)
+        loader = DataLoader(
+            self._training_batches(),
             batch_size=None,
-            sampler=numbers,
+            sampler=order,
             num_workers=hparams.num_workers,
             persistent_workers=hparams.num_workers > 0,
+            generator=torch.Generator(),
         )
+        return self.resumable(loader, order)
 
-    def _training_batches(self, per_epoch: int) -> Dataset:
+    def _training_batches(self) -> Dataset:
         hparams = self.hparams
         if self.training is not None:
-            return self.training.batches(
-                self.seen_triples, self.training_neighborhood, self.readings, per_epoch, hparams.seed
-            )
+            return self.training.batches(self.seen_triples, self.training_neighborhood, self.readings, hparams.seed)
         sizes = hparams.relations_per_batch, hparams.queries_per_relation, hparams.wrong_per_query
         return EpisodeBatches(self.training_episodes(), *sizes, hparams.seed)
 
-    def val_dataloader(self) -> list[DataLoader]:
+    def val_dataloader(self) -> list[ResumableLoader]:
         """Queries of the relations that are held out, by direction; none where none are."""
         if not len(self.graph.triples_of(Role.VALIDATION)):
             return []
         return self._loaders(Role.VALIDATION, False, self.hparams.max_val_queries)
 
-    def test_dataloader(self) -> list[DataLoader]:
+    def test_dataloader(self) -> list[ResumableLoader]:
         """Queries of the unseen relations, by direction."""
         return self._loaders(Role.UNSEEN, True, None)
 
@@ -295,16 +296,18 @@ class ZeroShotKGDataModule(LightningDataModule):
             raise KnowledgeGraphError(f"the graph has no entities {unknown}; give names or identifiers of its entities")
         return torch.tensor([number[name] for name in self.hparams.predict_heads])
 
-    def _loaders(self, role: Role, tested: bool, most: int | None) -> list[DataLoader]:
-        return [
-            DataLoader(
-                TestEpisodes(
-                    self.graph, self._known(tested, direction), role, direction, self.hparams.num_candidates,
-                    self.hparams.eval_queries, most, self.hparams.drop_duplicates, self.hparams.split_seed,
-                    self._features(tested, direction),
-                ),
-                batch_size=None,
-                num_workers=self.hparams.num_workers,
-            )
-            for direction in self.directions
-        ]  # fmt: skip
+    def _loaders(self, role: Role, tested: bool, most: int | None) -> list[ResumableLoader]:
+        return [self._ranking(role, tested, most, direction) for direction in self.directions]
+
+    def _ranking(self, role: Role, tested: bool, most: int | None, direction: Direction) -> ResumableLoader:
+        """Returns the queries of one direction, the same ones every time; every process has all of them."""
+        hparams = self.hparams
+        episodes = TestEpisodes(
+            self.graph, self._known(tested, direction), role, direction, hparams.num_candidates, hparams.eval_queries,
+            most, hparams.drop_duplicates, hparams.split_seed, self._features(tested, direction),
+        )  # fmt: skip
+        order = NumberedBatches(len(episodes), again=True)
+        loader = DataLoader(
+            episodes, batch_size=None, sampler=order, num_workers=hparams.num_workers, generator=torch.Generator()
+        )
+        return ResumableLoader(loader, order)

@@ -42,16 +42,25 @@ class FineTuning(Downstream):
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
         """Returns the task's loss."""
-        target = batch[self.task.entity_table].y
-        loss = self.loss(self(batch), target)
-        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(target))
-        return loss
+        loss, number = self._loss(batch, self(batch))
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=max(number, 1))
+        return loss * batch.weight
 
     def validation_step(self, batch: HeteroData, batch_idx: int) -> None:
         """Follows loss and metrics on the validation rows."""
-        out, target = self(batch), batch[self.task.entity_table].y
-        self.log("val/loss", self.loss(out, target), batch_size=len(target), sync_dist=True)
-        self.metrics.update(out, target.long() if self.task.kind in (BINARY, MULTILABEL) else target)
+        out = self(batch)
+        loss, number = self._loss(batch, out)
+        self.log("val/loss", loss, batch_size=number, sync_dist=True)
+        if number:
+            target = batch[self.task.entity_table].y[:number]
+            self.metrics.update(out[:number], target.long() if self.task.kind in (BINARY, MULTILABEL) else target)
+
+    def _loss(self, batch: HeteroData, out: Tensor) -> tuple[Tensor, int]:
+        """Returns the mean loss of the seeds that count, and their number; 0 where none does."""
+        number: int = batch.num_real
+        if not number:
+            return out.sum() * 0.0, 0
+        return self.loss(out[:number], batch[self.task.entity_table].y[:number]), number
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics."""
@@ -63,8 +72,8 @@ class FineTuning(Downstream):
         store, out = batch[self.task.entity_table], self(batch)
         regime = self.trainer.datamodule.regimes[dataloader_idx]
         self.keep_prediction(regime, store.input_id, self.prediction(out))
-        loss = self.loss(out, store.y)
-        self.log(f"test/{regime}/loss", loss, batch_size=len(out), sync_dist=True, add_dataloader_idx=False)
+        loss, number = self._loss(batch, out)
+        self.log(f"test/{regime}/loss", loss, batch_size=number, sync_dist=True, add_dataloader_idx=False)
 
     def prediction(self, out: Tensor) -> Tensor:
         """Turns logits into probabilities, or into class numbers in a multiclass task; values stay."""

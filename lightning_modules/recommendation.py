@@ -68,7 +68,7 @@ class Recommendation(Downstream):
         known = linked.any(1)  # a destination that is not there yet is no candidate
         loss = torch.where(known, scores.logsumexp(1) - positive, 0.0).sum() / known.sum().clamp(min=1)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(scores))
-        return loss
+        return loss * batch.weight
 
     def top(self, batch: HeteroData, split: str, regime: str) -> Tensor:
         """Returns the best destinations of each seed, ``(num_seeds, num_recommended)``, the best first.

@@ -9,10 +9,10 @@ from typing import Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Sampler
 
 from relbench_pretrain.relational.time import ALWAYS
 from relbench_pretrain.sampling.csc import GraphIndex
+from relbench_pretrain.sampling.order import BatchOrder
 
 
 @dataclass(frozen=True)
@@ -65,13 +65,13 @@ class SeedRows:
         return cls(first, count, rows, torch.where(time == ALWAYS, until, time))
 
 
-class SeedSampler(Sampler[list[int]]):
+class SeedSampler(BatchOrder):
     """Draws batches of seeds, over tables as asked for and over the rows of a table one after the other.
 
     Every epoch puts the rows of each table into a new order and goes round it, so a row comes back only after all
     others of its table. The stream of batches is that of one process: rank ``r`` of ``w`` takes every ``w``-th seed,
     so seeds are shared out without overlap and every rank makes the same number of steps. The order depends on
-    ``(seed, epoch)`` alone.
+    ``(seed, epoch)`` alone, and goes on where it was with another number of processes.
 
     Args:
         seeds: The candidates.
@@ -103,8 +103,7 @@ class SeedSampler(Sampler[list[int]]):
             raise ValueError(f"over must be 'tables' or 'rows', got '{over}'")
         if batch_size < 1 or (num_batches is not None and num_batches < 1):
             raise ValueError(f"batch_size and num_batches must be positive, got {batch_size} and {num_batches}")
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank {rank} is not one of {world_size} processes")
+        super().__init__(rank, world_size)
         if len(seeds.rows) < world_size:
             raise ValueError(
                 f"{len(seeds.rows)} candidate seeds cannot be shared out to {world_size} processes: "
@@ -113,43 +112,48 @@ class SeedSampler(Sampler[list[int]]):
         self.seeds = seeds
         self.batch_size = batch_size
         self.over = over
-        self.num_batches = num_batches or max(1, len(seeds.rows) // (batch_size * world_size))
+        self.num_batches = num_batches
         self.shuffle = shuffle
         self.seed = seed
-        self.rank = rank
-        self.world_size = world_size
-        self.epoch = 0
-
-    @property
-    def sampler(self) -> SeedSampler:
-        """Itself: of a loader's ``batch_sampler`` a trainer sets the epoch on what it calls ``sampler``."""
-        return self
-
-    def set_epoch(self, epoch: int) -> None:
-        """Sets the epoch, whose order the next iteration takes."""
-        self.epoch = epoch
 
     def __len__(self) -> int:
-        return self.num_batches
+        return self.num_batches or max(1, len(self.seeds.rows) // (self.batch_size * self.world_size))
+
+    @property
+    def steps_left(self) -> int:
+        if self.num_batches is not None or not self.taken:
+            return max(0, len(self) - self.steps_taken)
+        rows = len(self.seeds.rows) - self.batches_taken * self.batch_size
+        return max(0, rows // (self.batch_size * self.world_size))
 
     def __iter__(self) -> Iterator[list[int]]:
-        rng = np.random.default_rng([self.seed, self.epoch if self.shuffle else 0])
+        return self._batches(self.epoch if self.shuffle else 0, list(self.taken), self.steps_left)
+
+    def _batches(self, epoch: int, taken: list[tuple[int, int]], steps: int) -> Iterator[list[int]]:
+        rng = np.random.default_rng([self.seed, epoch])
         order = [rng.permutation(int(n)) for n in self.seeds.count]
         start = np.concatenate([[0], np.cumsum(self.seeds.count)[:-1]])
         position = np.zeros(len(order), dtype=np.int64)
-        for _ in range(self.num_batches):
-            share = self._shares(rng)
+
+        def following(world_size: int) -> np.ndarray:
+            share = self._shares(rng, world_size)
             batch = []
             for table, count in enumerate(share):
                 places = (position[table] + np.arange(count)) % max(len(order[table]), 1)
                 batch.append(start[table] + order[table][places])
-                position[table] += count
-            yield rng.permutation(np.concatenate(batch))[self.rank :: self.world_size].tolist()
+            position[:] += share
+            return rng.permutation(np.concatenate(batch))
 
-    def _shares(self, rng: np.random.Generator) -> np.ndarray:
-        """How many seeds of each table the next batch of all processes has ``(num_tables,)``."""
+        for world_size, number in taken:
+            for _ in range(number):
+                following(world_size)
+        for _ in range(steps):
+            yield following(self.world_size)[self.rank :: self.world_size].tolist()
+
+    def _shares(self, rng: np.random.Generator, world_size: int) -> np.ndarray:
+        """How many seeds of each table the next batch of so many processes has ``(num_tables,)``."""
         count = self.seeds.count
-        total = min(self.batch_size * self.world_size, int(count.sum()))
+        total = min(self.batch_size * world_size, int(count.sum()))
         if self.over == "rows":
             return rng.multivariate_hypergeometric(count, total, method="marginals")
         share, left, order = count.copy(), total, np.argsort(count)

@@ -90,7 +90,6 @@ def test_type_balance_counts_every_batch(tmp_path, data):
     balance = TypeBalance(every_n_steps=1)
     trainer(tmp_path, balance).fit(pretraining(), data)
     loader = data.train_dataloader()
-    loader.batch_sampler.set_epoch(0)
     expected: dict[str, int] = {}
     for _, batch in zip(range(2), loader, strict=False):
         for table in batch.node_types:
@@ -132,5 +131,5 @@ def test_embeddings_that_spread_are_logged_and_not_warned_of(tmp_path, data):
 
 def test_one_device_gathers_nothing(tmp_path, data):
     module = pretraining()
-    trainer(tmp_path, MultiDevice(), use_distributed_sampler=False).fit(module, data)
+    trainer(tmp_path, MultiDevice()).fit(module, data)
     assert not any(level.gather_negatives for level in module.levels.values())

@@ -28,7 +28,7 @@ def test_validation_seeds_are_held_out_and_see_only_what_is_earlier(contrastive)
     start = contrastive.index.flat.offset
     loader = contrastive.val_dataloader()
     assert len(loader) == 4
-    rows = loader.input_data.node
+    rows = loader.loader.input_data.node
     times = torch.from_numpy(contrastive.index.flat.time)[rows]
     assert (times > contrastive.cut).all()
     assert (times <= contrastive.val_time).all()
@@ -42,8 +42,8 @@ def test_validation_seeds_are_held_out_and_see_only_what_is_earlier(contrastive)
 
 def test_validation_batches_are_the_same_every_time_and_training_ones_are_not(contrastive):
     def first(loader, epoch):
-        loader.batch_sampler.set_epoch(epoch)
-        return next(iter(loader))
+        loader.order.begin(epoch)
+        return next(iter(loader.loader))
 
     validation, training = contrastive.val_dataloader(), contrastive.train_dataloader()
     assert torch.equal(first(validation, 0)["orders"].n_id, first(validation, 1)["orders"].n_id)

@@ -65,7 +65,9 @@ def test_tasks_of_the_other_kind_are_refused_with_the_right_class():
 def test_batches_are_of_one_time_and_hold_every_seed_once():
     time = torch.tensor([5, 3, 5, 5, 3, 9, 5, 5])
     sampler = SameTimeBatches(time, 2, 0)
-    first, second = list(sampler), list(sampler)
+    first = list(sampler)
+    sampler.begin(1)
+    second = list(sampler)
     assert first != second and len(first) == len(sampler) == 3
     for batches in (first, second):
         assert all(len(time[batch].unique()) == 1 for batch in batches)

@@ -24,7 +24,7 @@ def test_a_share_of_the_labels_is_what_training_sees():
     data = module(label_fraction=0.1)
     seen = torch.cat([batch["customers"].input_id for batch in data.train_dataloader()])
     assert set(seen.tolist()) == set(data.training_rows().tolist())
-    assert len(data.val_dataloader().dataset) == len(data.labels("val"))
+    assert len(data.val_dataloader().loader.dataset) == len(data.labels("val"))
 
 
 def test_half_of_the_training_rows_are_stale_and_no_other_row_is():

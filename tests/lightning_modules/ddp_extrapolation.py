@@ -36,7 +36,7 @@ def main(graph: str, folder: Path) -> None:
     )  # fmt: skip
     seeds = Seeds()
     trainer = Trainer(
-        accelerator="cpu", devices=2, max_epochs=3, use_distributed_sampler=False, num_sanity_val_steps=0,
+        accelerator="cpu", devices=2, max_epochs=3, num_sanity_val_steps=0,
         strategy=DDPStrategy(find_unused_parameters=True, process_group_backend="gloo"), logger=False,
         callbacks=[seeds], enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip

@@ -25,8 +25,8 @@ class Seeds(Callback):
 
     def on_train_start(self, trainer, pl_module):
         loader = trainer.train_dataloader
-        rows = loader.input_data.node
-        for ids, _ in zip(loader.batch_sampler, range(3), strict=False):
+        rows = loader.loader.input_data.node
+        for ids, _ in zip(loader.order, range(3), strict=False):
             self.seen += rows[torch.tensor(ids)].tolist()
 
 
@@ -42,7 +42,7 @@ def main(folder: Path) -> None:
     )
     seeds = Seeds()
     trainer = Trainer(
-        accelerator="cpu", devices=2, max_steps=3, use_distributed_sampler=False, num_sanity_val_steps=0,
+        accelerator="cpu", devices=2, max_steps=3, num_sanity_val_steps=0,
         strategy=DDPStrategy(find_unused_parameters=True, process_group_backend="gloo"),
         logger=CSVLogger(folder, name="run"), callbacks=[MultiDevice(), BackboneCheckpoint(), seeds],
         enable_progress_bar=False, enable_model_summary=False, val_check_interval=3, check_val_every_n_epoch=None,

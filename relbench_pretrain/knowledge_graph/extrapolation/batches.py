@@ -143,14 +143,13 @@ def surroundings(
 
 
 class PhasedBatches(Dataset):
-    """Training batches by number: phases of the learner, the pair extractor and the generator, over and over.
+    """Training batches by epoch and number: phases of learner, pair extractor and generator, over and over.
 
     Args:
         triples: The seen triples ``(num_triples, 3)``.
         neighborhood: The same as a graph.
         readings: What is said of entities and relations.
         epochs: Epochs of each of the three phases.
-        batches_per_epoch: Batches of an epoch, over all devices.
         triples_per_batch: Triples of a batch.
         neighbors: The most neighbours of each entity.
         seed: The seed.
@@ -162,21 +161,20 @@ class PhasedBatches(Dataset):
         neighborhood: Neighborhood,
         readings: GraphReadings,
         epochs: tuple[int, int, int],
-        batches_per_epoch: int,
         triples_per_batch: int,
         neighbors: int,
         seed: int,
     ) -> None:
         self.triples, self.neighborhood, self.readings = triples, neighborhood, readings
         self.ends = np.cumsum(epochs)
-        self.batches_per_epoch, self.triples_per_batch = batches_per_epoch, triples_per_batch
+        self.triples_per_batch = triples_per_batch
         self.neighbors, self.seed = neighbors, seed
 
-    def __getitem__(self, number: int) -> FusionBatch | ExtractorBatch | AdversarialBatch:
+    def __getitem__(self, place: tuple[int, int]) -> FusionBatch | ExtractorBatch | AdversarialBatch:
+        epoch, number = place
         rng = np.random.default_rng([self.seed, number])
         seed = int(rng.integers(1 << 62))
-        epoch = number // self.batches_per_epoch % self.ends[-1]
-        phase = int(np.searchsorted(self.ends, epoch, side="right"))
+        phase = int(np.searchsorted(self.ends, epoch % self.ends[-1], side="right"))
         if phase == 0:
             return self.fusion_batch(rng, seed)
         return ExtractorBatch(seed) if phase == 1 else AdversarialBatch(seed)

@@ -72,7 +72,6 @@ class MultimodalTraining:
         triples: np.ndarray,
         neighborhood: Neighborhood,
         readings: GraphReadings,
-        batches_per_epoch: int,
         seed: int,
     ) -> PhasedBatches:
         """Returns the training batches; see :class:`PhasedBatches`."""
@@ -81,7 +80,6 @@ class MultimodalTraining:
             neighborhood,
             readings,
             self.epochs,
-            batches_per_epoch,
             self.triples_per_batch,
             self.neighbors,
             seed,

@@ -230,11 +230,11 @@ def test_batches_are_equal_where_nothing_is_random(shop, feature_parts):
                 assert all(map(torch.equal, feature_parts(feature[order]), feature_parts(theirs)))
 
 
-def test_loader_begins_anew_and_hears_of_the_epoch(shop):
+def test_loader_begins_anew_and_follows_its_order(shop):
     _, loader = loaders(shop, num_per_round=3)
     first = [batch["users"].n_id.tolist() for batch in loader]
     assert [batch["users"].n_id.tolist() for batch in loader] == first
-    loader.batch_sampler.sampler.set_epoch(1)
+    loader.batch_sampler.begin(1)
     assert [batch["users"].n_id.tolist() for batch in loader] != first
 
 

@@ -65,10 +65,10 @@ def test_surroundings_hold_targets_first_and_edges_that_exist():
 
 
 def test_phases_follow_one_another_over_and_over_and_batches_hold_seen_triples():
-    batches = PhasedBatches(TRIPLES, GRAPH, graph_readings(), (2, 1, 3), 10, 16, 4, seed=5)
-    kinds = [type(batches[10 * epoch + 3]) for epoch in range(8)]
+    batches = PhasedBatches(TRIPLES, GRAPH, graph_readings(), (2, 1, 3), 16, 4, seed=5)
+    kinds = [type(batches[epoch, 10 * epoch + 3]) for epoch in range(8)]
     assert kinds == [FusionBatch] * 2 + [ExtractorBatch] + [AdversarialBatch] * 3 + [FusionBatch] * 2
-    batch, same, other = batches[3], batches[3], batches[4]
+    batch, same, other = batches[0, 3], batches[0, 3], batches[0, 4]
     assert batch.seed == same.seed != other.seed
     triple = torch.stack(
         [batch.around.number[batch.triple[0]], batch.relation[batch.relation_row], batch.around.number[batch.triple[1]]]

@@ -1,0 +1,43 @@
+"""What all datamodules have in common: training batches that go on where a stopped run was."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import LightningDataModule
+
+from relbench_pretrain.sampling import BatchOrder, ResumableLoader
+from relbench_pretrain.sampling.resumable import Loader
+
+
+class ResumableDataModule(LightningDataModule):
+    """Stores in checkpoints which training batches were taken; a run that goes on gets those after them."""
+
+    _training: ResumableLoader | None = None
+    _taken: dict[str, Any] | None = None
+
+    @property
+    def process(self) -> tuple[int, int]:
+        """The number of this process, and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def resumable(self, loader: Loader, order: BatchOrder) -> ResumableLoader:
+        """Returns a loader of training batches that knows which it has given.
+
+        Args:
+            loader: Makes the batches.
+            order: The sampler or batch sampler that the loader has.
+        """
+        self._training = ResumableLoader(loader, order)
+        if self._taken is not None:
+            self._training.load_state_dict(self._taken)
+            self._taken = None
+        return self._training
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns which training batches were taken."""
+        return {} if self._training is None else {"batches": self._training.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keeps which training batches were taken, for when they are asked for."""
+        self._taken = state_dict.get("batches")
