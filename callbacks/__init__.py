@@ -1,19 +1,27 @@
 """Callbacks of all systems."""
 
+from callbacks.checkpoint_io import AtomicCheckpointIO
 from callbacks.checkpoints import BackboneCheckpoint
 from callbacks.diagnostics import CollapseMonitor, TypeBalance
 from callbacks.exports import PredictionWriter, TripleWriter
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
+from callbacks.random_state import RandomState
 from callbacks.recovery import Recovery
+from callbacks.safety import FiniteLoss, NonFiniteError, StopCheckpoint
 
 __all__ = [
+    "AtomicCheckpointIO",
     "BackboneCheckpoint",
     "CollapseMonitor",
+    "FiniteLoss",
     "LossNormalization",
     "MultiDevice",
+    "NonFiniteError",
     "PredictionWriter",
+    "RandomState",
     "Recovery",
+    "StopCheckpoint",
     "TripleWriter",
     "TypeBalance",
 ]

@@ -9,15 +9,17 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import yaml
 from jsonargparse import auto_cli
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-import callbacks  # noqa: F401
 import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
+from callbacks import AtomicCheckpointIO, FiniteLoss, NonFiniteError, RandomState, StopCheckpoint
 from callbacks.run_folder import logger_folder
 from relbench_pretrain.checkpoints import CheckpointError
 from relbench_pretrain.evaluation.align import align
@@ -42,6 +44,7 @@ USER_ERRORS = (
     DatasetError,
     HypergraphError,
     KnowledgeGraphError,
+    NonFiniteError,
     SchemaError,
     StudyError,
     StypeError,
@@ -108,6 +111,15 @@ class RelBenchPretrainCLI(LightningCLI):
             f"Shipped experiments for --config: {', '.join(names)}. "
             f"Commands beside the Trainer's: {', '.join(COMMANDS)} (each with --help)."
         )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Makes the trainer, with what every run needs to go on exactly where it was stopped."""
+        given = self._get(self.config_init, "trainer", default={})
+        plugins = given.get("plugins") or []
+        plugins = [*plugins] if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(AtomicCheckpointIO())
+        return super().instantiate_trainer(plugins=plugins, **kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line, in which ``--config`` may name a shipped experiment."""
@@ -191,6 +203,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 subclass_mode_data=True,
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"save_to_log_dir": False},
+                trainer_defaults={"callbacks": [RandomState(), FiniteLoss(), StopCheckpoint()]},
                 seed_everything_default=0,
                 parser_kwargs={"prog": "relbench-pretrain"},
                 args=args,

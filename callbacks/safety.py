@@ -1,0 +1,70 @@
+"""What keeps a run's checkpoints of use: one when it is told to stop, none when it has gone wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from callbacks.run_folder import run_folder
+
+
+class StopCheckpoint(Callback):
+    """Writes ``checkpoints/last.ckpt`` when a run is told to stop by SIGTERM, after the batch that it is at."""
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Writes the checkpoint; other exceptions may come from the middle of a step, whose state is of no use."""
+        if isinstance(exception, SIGTERMException) and trainer.state.fn == "fit" and not trainer.fast_dev_run:
+            path = run_folder(trainer) / "checkpoints" / "last.ckpt"
+            trainer.save_checkpoint(path)
+            rank_zero_info(f"stopped by SIGTERM at step {trainer.global_step}; the run goes on from {path}")
+
+
+class NonFiniteError(RuntimeError):
+    """A loss that is no number; the message says when, and what to try."""
+
+
+class FiniteLoss(Callback):
+    """Stops a run whose training loss is NaN or infinite, before its weights are written anywhere.
+
+    Whether a loss is a number is asked of the device when metrics are logged, and before every checkpoint, not in every
+    step, for which the device would have to be waited for.
+    """
+
+    def __init__(self) -> None:
+        self._wrong: Tensor | None = None
+        self._since = 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Looks at the loss; under manual optimisation, at the losses that are logged."""
+        losses = [outputs["loss"]] if isinstance(outputs, dict) and "loss" in outputs else logged_losses(trainer)
+        for loss in losses:
+            wrong = ~torch.isfinite(loss.detach()).all()
+            self._wrong = wrong if self._wrong is None else self._wrong | wrong
+        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+            self._look(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Looks before weights are written."""
+        self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        if self._wrong is not None and bool(self._wrong):
+            self._wrong = None
+            raise NonFiniteError(
+                f"the training loss was NaN or infinite between the steps {self._since} and {trainer.global_step}; "
+                "nothing was written since. Try a smaller learning rate, trainer.gradient_clip_val, precision 32-true "
+                "or bf16-mixed in place of 16-mixed; trainer.detect_anomaly=true names the operation that made it"
+            )
+        self._wrong, self._since = None, trainer.global_step
+
+
+def logged_losses(trainer: Trainer) -> list[Tensor]:
+    """Returns the losses of training that were logged last."""
+    return [value for name, value in trainer.callback_metrics.items() if name.startswith("train/loss")]

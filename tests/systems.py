@@ -1,0 +1,147 @@
+"""A small run of each system, for tests of what must hold for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from callbacks import AtomicCheckpointIO, LossNormalization, MultiDevice, RandomState
+from datamodules import (
+    ContrastiveDataModule,
+    EntityTaskDataModule,
+    ForecastDataModule,
+    HypergraphDataModule,
+    RecommendationDataModule,
+    ZeroShotKGDataModule,
+)
+from lightning_modules import (
+    ContrastivePretraining,
+    EpisodicExtrapolation,
+    FineTuning,
+    ForecastPretraining,
+    MaskedModeling,
+    Recommendation,
+    RelationExtrapolation,
+)
+from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast
+from relbench_pretrain.contrastive.normalization import RunningMagnitude
+from relbench_pretrain.hypergraph import ConnectedRandomGraph, NodeBert, OneNode
+from relbench_pretrain.knowledge_graph import PairRanker
+from relbench_pretrain.knowledge_graph.extrapolation import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
+from relbench_pretrain.nn import Backbone, LinearTableEncoder, MLPHead, TemporalTransformer
+
+Made = tuple[LightningModule, LightningDataModule]
+SGD = partial(torch.optim.SGD, lr=0.05)
+
+
+def backbone(dropout: float) -> Backbone:
+    return Backbone(
+        LinearTableEncoder(), TemporalTransformer([4, 2], num_layers=1, num_heads=2, dropout=dropout), channels=16
+    )
+
+
+def contrastive(folder: Path, devices: int, dropout: float, device_sampling: bool = False) -> Made:
+    data = ContrastiveDataModule(
+        "demo-small", batch_size=16 // devices, num_per_round=8, num_rounds=2, val_batches=1, batches_per_epoch=5,
+        device_sampling=device_sampling,
+    )  # fmt: skip
+    return ContrastivePretraining(backbone(dropout), RowContrast(), LinkContrast(), ContextContrast()), data
+
+
+def forecast(folder: Path, devices: int, dropout: float) -> Made:
+    data = ForecastDataModule(
+        "demo-small", batch_size=16 // devices, fanouts=[4, 2], val_batches=1, batches_per_epoch=5
+    )
+    return ForecastPretraining(backbone(dropout)), data
+
+
+def fine_tuning(folder: Path, devices: int, dropout: float) -> Made:
+    data = EntityTaskDataModule(
+        "customer-churn", "demo-small", batch_size=16 // devices, eval_batch_size=200, fanouts=[4, 2],
+        label_fraction=0.02,
+    )  # fmt: skip
+    return FineTuning(backbone(dropout), head=MLPHead(dropout=dropout), optimizer=SGD), data
+
+
+def recommendation(folder: Path, devices: int, dropout: float) -> Made:
+    data = RecommendationDataModule(
+        "customer-products", "demo-small", batch_size=16, eval_batch_size=200, fanouts=[4, 2], label_fraction=0.04
+    )
+    return Recommendation(backbone(dropout), optimizer=SGD), data
+
+
+def episodic(folder: Path, devices: int, dropout: float) -> Made:
+    data = ZeroShotKGDataModule(
+        str(folder / "kg"), validation_relations=2, num_candidates=20, cache_dir=str(folder / "cache"),
+        batches_per_epoch=5 // devices, max_val_queries=5,
+    )  # fmt: skip
+    return EpisodicExtrapolation(PairRanker(2, 16, dropout=dropout), SGD), data
+
+
+def extrapolation(folder: Path, devices: int, dropout: float) -> Made:
+    data = ZeroShotKGDataModule(
+        str(folder / "kg"), validation_relations=2, num_candidates=20, cache_dir=str(folder / "cache"),
+        batches_per_epoch=3, max_val_queries=5,
+        training=MultimodalTraining(2, 1, 2, triples_per_batch=16, picture_size=0, tokenizer=GraphWords(16, 1)),
+    )  # fmt: skip
+    module = RelationExtrapolation(
+        M3AE(16, 1, 2, 16, 1, 2), StructureConsolidator(16, 4), relations_per_batch=4,
+        pairs_per_relation=4, support=4, critic_steps=2,
+    )  # fmt: skip
+    return module, data
+
+
+def masked_modeling(folder: Path, devices: int, dropout: float) -> Made:
+    data = HypergraphDataModule(ConnectedRandomGraph(12), 1_000, masking=OneNode(), batch_size=200 // devices)
+    return MaskedModeling(NodeBert(1, 16, 2, 32, dropout=dropout), SGD), data
+
+
+SYSTEMS: dict[str, Callable[[Path, int, float], Made]] = {
+    "contrastive": contrastive,
+    "contrastive_on_device": partial(contrastive, device_sampling=True),
+    "forecast": forecast,
+    "fine_tuning": fine_tuning,
+    "recommendation": recommendation,
+    "episodic": episodic,
+    "extrapolation": extrapolation,
+    "masked_modeling": masked_modeling,
+}
+
+
+class Losses(Callback):
+    """Notes what the module logs of training in each batch, and the validation's score.
+
+    Args:
+        path: Where each line is written too, at once, so that nothing is lost when the process is killed.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path
+        self.seen: list[tuple[int, dict[str, float]]] = []
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        values = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith("train/")}
+        step = trainer.fit_loop.epoch_loop.total_batch_idx
+        self.seen.append((step, values))
+        if self.path is not None:
+            with self.path.open("a") as file:
+                file.write(f"{(step, values)!r}\n")
+
+
+def trainer_for(name: str, folder: Path, **options: Any) -> Trainer:
+    """Returns a quiet trainer with all that a run needs to go on exactly."""
+    callbacks = [MultiDevice(), RandomState(), *options.pop("callbacks", [])]
+    if name.startswith("contrastive"):
+        callbacks.append(LossNormalization(RunningMagnitude()))
+    return Trainer(**{
+        "accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False,
+        "max_epochs": 4 if name == "extrapolation" else 2, "enable_model_summary": False, "num_sanity_val_steps": 0,
+        "default_root_dir": folder, "callbacks": callbacks, "plugins": [AtomicCheckpointIO()],
+        "enable_checkpointing": any(isinstance(callback, ModelCheckpoint) for callback in callbacks),
+    } | options)  # fmt: skip
