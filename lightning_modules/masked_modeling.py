@@ -14,6 +14,7 @@ from relbench_pretrain.hypergraph.batches import MaskedBatch, Specials, to_token
 from relbench_pretrain.hypergraph.bert import NodeBert
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 from relbench_pretrain.hypergraph.rows import widened
+from relbench_pretrain.nn.processes import process_mean
 
 READ_SIZE = 1_024
 """Sequences that are read at a time."""
@@ -68,7 +69,10 @@ class MaskedModeling(LightningModule):
     def loss(self, batch: MaskedBatch) -> Tensor:
         """Returns the mean cross-entropy of the masked nodes, each as often as it came."""
         log_p = self(batch).float().log_softmax(-1)
-        return -(log_p[batch.masked, batch.node] * batch.times).sum() / batch.times.sum()
+        total = batch.times.sum()
+        if self.training:  # each draw weighs the same, on whichever process it is
+            total = process_mean(total)
+        return -(log_p[batch.masked, batch.node] * batch.times).sum() / total
 
     def training_step(self, batch: MaskedBatch, batch_idx: int) -> Tensor:
         loss = self.loss(batch)

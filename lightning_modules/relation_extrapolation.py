@@ -362,6 +362,8 @@ class RelationExtrapolation(ZeroShotRanking):
         """Stores what the parameters' shapes depend on, and how far the generator has come."""
         specs = {name: list(spec) for name, spec in (self.specs or {}).items()}
         checkpoint["graph"] = {"specs": specs, "sizes": list(self.sizes), "generator_steps": self.generator_steps}
+        if self.specs is not None and self.trainer.world_size > 1:  # each has seen other entities
+            checkpoint["histories"] = [part.cpu() for part in self.all_gather(self.history)]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Creates the parameters for the checkpoint's graph."""
@@ -371,6 +373,9 @@ class RelationExtrapolation(ZeroShotRanking):
         self.generator_steps, self._history_begun = graph["generator_steps"], True
         self._forget()
         self.configure_model()
+        if "histories" in checkpoint and self._trainer is not None:
+            histories = checkpoint["histories"]
+            checkpoint["state_dict"]["history"] = histories[self.trainer.global_rank % len(histories)]
 
     def _take_graph(self, specs: dict[str, ReadingSpec], sizes: tuple[int, int]) -> None:
         """Keeps what the parameters' shapes depend on, and refuses another graph than it has."""

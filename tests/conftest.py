@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
 import socket
 import sys
 import time
@@ -143,8 +144,8 @@ def shared_data() -> Path:
     return SHARED
 
 
-@pytest.fixture
-def zero_shot_folder(tmp_path) -> Path:
+@pytest.fixture(scope="session")
+def knowledge_graph(tmp_path_factory) -> Path:
     """A knowledge graph whose unseen relations join the same kinds of entities as seen ones, and say so."""
     rng = np.random.default_rng(0)
     kinds = ["river", "city", "painter", "school"]
@@ -157,10 +158,16 @@ def zero_shot_folder(tmp_path) -> Path:
         lines.append(f"r{number}\tfrom {kinds[a]} {word} {kinds[b]}\t{'unseen' if unseen else 'seen'}")
         pairs = {(int(h), int((h + rng.integers(0, 2)) % 15)) for h in rng.integers(0, 15, 40)}  # much the same pairs
         parts["test" if unseen else "train"] += [f"{kinds[a]}{h}\tr{number}\t{kinds[b]}{t}" for h, t in sorted(pairs)]
-    folder = tmp_path / "kg"
+    folder = tmp_path_factory.mktemp("graph") / "kg"
     folder.mkdir()
     for part, rows in parts.items():
         (folder / f"{part}.tsv").write_text("\n".join(rows) + "\n")
     (folder / "relations.tsv").write_text("\n".join(lines) + "\n")
     (folder / "entities.tsv").write_text("entity\tname\n" + "".join(f"{e}\t{e[:-1].rstrip('1')}\n" for e in entity))
     return folder
+
+
+@pytest.fixture
+def zero_shot_folder(tmp_path, knowledge_graph) -> Path:
+    """The knowledge graph, as a folder that a test may change."""
+    return Path(shutil.copytree(knowledge_graph, tmp_path / "kg"))

@@ -7,9 +7,10 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import torch
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from systems import SYSTEMS, Losses, trainer_for
 
@@ -17,8 +18,28 @@ from callbacks import FiniteLoss, StopCheckpoint
 from callbacks.checkpoint_io import newest_checkpoint
 
 
-def main(name: str, folder: Path, place: str, after: float, how: str) -> None:
-    """Trains in ``folder/place``; after so many seconds of training the process gets the signal."""
+class Signal(Callback):
+    """Sends a signal to its own process, a moment after a batch has begun.
+
+    Args:
+        batches: Which batch of this process; the fraction is the moment, in tenths of a second.
+        how: The signal.
+    """
+
+    def __init__(self, batches: float, how: str) -> None:
+        self.left, self.moment = int(batches), batches % 1 / 10
+        self.signal = getattr(signal, how)
+
+    def on_train_batch_start(self, *args: Any) -> None:
+        if self.left == 0:
+            timer = threading.Timer(self.moment, os.kill, (os.getpid(), self.signal))
+            timer.daemon = True
+            timer.start()
+        self.left -= 1
+
+
+def main(name: str, folder: Path, place: str, epochs: int, batches: float, how: str) -> None:
+    """Trains in ``folder/place``; with a positive number of batches, the process gets the signal after those."""
     torch.set_num_threads(1)
     seed_everything(0, verbose=False)
     run = folder / place
@@ -27,16 +48,11 @@ def main(name: str, folder: Path, place: str, after: float, how: str) -> None:
     writer = ModelCheckpoint(
         run / "checkpoints", "last", enable_version_counter=False, every_n_train_steps=2, save_top_k=1
     )
-    timer = threading.Timer(after, os.kill, (os.getpid(), getattr(signal, how)))
-    timer.daemon = True
-    callbacks = [writer, StopCheckpoint(), FiniteLoss(), Losses(run / "losses")]
-    trainer = trainer_for(name, run, callbacks=callbacks)
-    if after > 0:
-        timer.start()
+    callbacks = [writer, StopCheckpoint(), FiniteLoss(), Losses(run / "losses"), Signal(batches - 1, how)]
+    trainer = trainer_for(name, run, callbacks=callbacks, max_epochs=epochs)
     trainer.fit(module, data, ckpt_path=newest_checkpoint(run / "checkpoints"), weights_only=False)
-    timer.cancel()
     torch.save(module.state_dict(), run / "weights.pt")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], float(sys.argv[4]), sys.argv[5])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), float(sys.argv[5]), sys.argv[6])

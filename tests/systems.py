@@ -29,9 +29,9 @@ from lightning_modules import (
     Recommendation,
     RelationExtrapolation,
 )
-from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast
+from relbench_pretrain.contrastive import ContextContrast, Corruption, LinkContrast, RowContrast
 from relbench_pretrain.contrastive.normalization import RunningMagnitude
-from relbench_pretrain.hypergraph import ConnectedRandomGraph, NodeBert, OneNode
+from relbench_pretrain.hypergraph import ConnectedRandomGraph, EveryNode, NodeBert, OneNode
 from relbench_pretrain.knowledge_graph import PairRanker
 from relbench_pretrain.knowledge_graph.extrapolation import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
 from relbench_pretrain.nn import Backbone, LinearTableEncoder, MLPHead, TemporalTransformer
@@ -47,31 +47,34 @@ def backbone(dropout: float) -> Backbone:
 
 
 def contrastive(folder: Path, devices: int, dropout: float, device_sampling: bool = False) -> Made:
+    # Without dropout nothing is left to chance: disjoint subgraphs, each the same on whichever process it is.
+    exact: dict[str, Any] = {} if dropout else {"neighbors": [200], "corruption": Corruption(0.0)}
     data = ContrastiveDataModule(
         "demo-small", batch_size=16 // devices, num_per_round=8, num_rounds=2, val_batches=1, batches_per_epoch=5,
-        device_sampling=device_sampling,
+        device_sampling=device_sampling, **exact,
     )  # fmt: skip
-    return ContrastivePretraining(backbone(dropout), RowContrast(), LinkContrast(), ContextContrast()), data
+    levels = RowContrast(), LinkContrast(), ContextContrast()
+    return ContrastivePretraining(backbone(dropout), *levels, optimizer=SGD), data
 
 
 def forecast(folder: Path, devices: int, dropout: float) -> Made:
     data = ForecastDataModule(
         "demo-small", batch_size=16 // devices, fanouts=[4, 2], val_batches=1, batches_per_epoch=5
     )
-    return ForecastPretraining(backbone(dropout)), data
+    return ForecastPretraining(backbone(dropout), SGD), data
 
 
 def fine_tuning(folder: Path, devices: int, dropout: float) -> Made:
     data = EntityTaskDataModule(
-        "customer-churn", "demo-small", batch_size=16 // devices, eval_batch_size=200, fanouts=[4, 2],
-        label_fraction=0.02,
+        "customer-churn", "demo-small", batch_size=16 // devices, eval_batch_size=200, fanouts=[4, 2], strategy="last",
+        label_fraction=0.06,
     )  # fmt: skip
     return FineTuning(backbone(dropout), head=MLPHead(dropout=dropout), optimizer=SGD), data
 
 
 def recommendation(folder: Path, devices: int, dropout: float) -> Made:
     data = RecommendationDataModule(
-        "customer-products", "demo-small", batch_size=16, eval_batch_size=200, fanouts=[4, 2], label_fraction=0.04
+        "customer-products", "demo-small", batch_size=16, eval_batch_size=200, fanouts=[4, 2], label_fraction=0.1
     )
     return Recommendation(backbone(dropout), optimizer=SGD), data
 
@@ -79,9 +82,9 @@ def recommendation(folder: Path, devices: int, dropout: float) -> Made:
 def episodic(folder: Path, devices: int, dropout: float) -> Made:
     data = ZeroShotKGDataModule(
         str(folder / "kg"), validation_relations=2, num_candidates=20, cache_dir=str(folder / "cache"),
-        batches_per_epoch=5 // devices, max_val_queries=5,
+        batches_per_epoch=6 // devices, max_val_queries=5,
     )  # fmt: skip
-    return EpisodicExtrapolation(PairRanker(2, 16, dropout=dropout), SGD), data
+    return EpisodicExtrapolation(PairRanker(2, 16, dropout, dropout), SGD), data
 
 
 def extrapolation(folder: Path, devices: int, dropout: float) -> Made:
@@ -98,7 +101,8 @@ def extrapolation(folder: Path, devices: int, dropout: float) -> Made:
 
 
 def masked_modeling(folder: Path, devices: int, dropout: float) -> Made:
-    data = HypergraphDataModule(ConnectedRandomGraph(12), 1_000, masking=OneNode(), batch_size=200 // devices)
+    masking = OneNode() if dropout else EveryNode()
+    data = HypergraphDataModule(ConnectedRandomGraph(12), 1_000, masking=masking, batch_size=200 // devices)
     return MaskedModeling(NodeBert(1, 16, 2, 32, dropout=dropout), SGD), data
 
 

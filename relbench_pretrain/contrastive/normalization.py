@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from relbench_pretrain.contrastive.infonce import AnchorLosses
+from relbench_pretrain.nn.processes import process_mean
 
 Levels = dict[str, AnchorLosses]
 
@@ -43,14 +44,29 @@ class ChanceLevel(Normalization):
     """
 
     def __call__(self, levels: Levels, update: bool = False) -> dict[str, Tensor]:
-        return {name: losses.normalized_sum / losses.count.clamp(min=1) for name, losses in levels.items()}
+        counts = anchor_counts(levels, update)
+        return {name: losses.normalized_sum / counts[name] for name, losses in levels.items()}
 
 
 class MeanLoss(Normalization):
     """Averages the losses of each level over its anchors, in nats: no normalisation."""
 
     def __call__(self, levels: Levels, update: bool = False) -> dict[str, Tensor]:
-        return {name: losses.sum / losses.count.clamp(min=1) for name, losses in levels.items()}
+        counts = anchor_counts(levels, update)
+        return {name: losses.sum / counts[name] for name, losses in levels.items()}
+
+
+def anchor_counts(levels: Levels, shared: bool) -> dict[str, Tensor]:
+    """Returns what the losses of each level are divided by, 1 for a level without anchors.
+
+    Args:
+        levels: The losses of the anchors by level.
+        shared: Whether to take the mean over processes, so that each anchor weighs the same wherever it is.
+    """
+    counts = torch.stack([losses.count for losses in levels.values()])
+    if shared:
+        counts = process_mean(counts)
+    return dict(zip(levels, torch.where(counts > 0, counts, 1), strict=True))
 
 
 class RunningMagnitude(Normalization):
@@ -71,12 +87,14 @@ class RunningMagnitude(Normalization):
 
     def __call__(self, levels: Levels, update: bool = False) -> dict[str, Tensor]:
         result = {}
-        for name, mean in MeanLoss()(levels).items():
-            size = mean.detach()
+        means = MeanLoss()(levels, update)
+        sizes = process_mean(torch.stack([mean.detach() for mean in means.values()])) if update else None
+        for place, (name, mean) in enumerate(means.items()):
+            size = mean.detach() if sizes is None else sizes[place]
             magnitude = self._magnitude.get(name, size).to(size)
             if update:  # a level without anchors in a batch says nothing of its size
                 moved = torch.where(magnitude > 0, self.decay * magnitude + (1 - self.decay) * size, size)
-                magnitude = torch.where(levels[name].count > 0, moved, magnitude)
+                magnitude = torch.where(size > 0, moved, magnitude)
                 self._magnitude[name] = magnitude
             result[name] = mean / magnitude.clamp(min=1e-8)
         return result

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
 from relbench_pretrain.forecasting.targets import NUM_CLASSES
+from relbench_pretrain.nn.processes import process_mean
 
 
 class ForecastObjective(nn.Module):
@@ -52,7 +53,10 @@ class ForecastObjective(nn.Module):
             loss, known = self.by_target(x[table], target[table], table)
             losses.append(loss.sum())
             number.append(known.sum())
-        return torch.stack(losses).sum() / torch.stack(number).sum().clamp(min=1)
+        total = torch.stack(number).sum()
+        if self.training:  # each target weighs the same, on whichever process it is
+            total = process_mean(total)
+        return torch.stack(losses).sum() / torch.where(total > 0, total, 1)
 
     def by_target(self, x: Tensor, target: Tensor, table: str) -> tuple[Tensor, Tensor]:
         """Computes the normalised loss of every target of a table.

@@ -1,0 +1,62 @@
+"""A script of its own, which each of two processes runs: every system that two processes train as one would."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.strategies import DDPStrategy
+from systems import SYSTEMS, Losses, trainer_for
+
+ALIKE = ("contrastive", "forecast", "fine_tuning", "episodic", "masked_modeling")
+"""The systems whose batches are the union of the processes' batches."""
+
+
+class Seeds(Callback):
+    """Notes the seeds of every batch of this process that count."""
+
+    def __init__(self) -> None:
+        self.seen: list[list[int]] = []
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if hasattr(batch, "node_types"):
+            own = [batch[t].input_id for t in batch.node_types if "input_id" in batch[t]] or [batch.input_id]
+            self.seen.append(own[0][: batch.num_real if "num_real" in batch else None].tolist())
+
+
+def train(name: str, folder: Path, devices: int, **options: Any) -> dict[str, Any]:
+    """Trains a system for an epoch; returns losses, weights and seeds."""
+    seed_everything(0, verbose=False)
+    module, data = SYSTEMS[name](folder, devices, 0.0)
+    losses, seeds = Losses(), Seeds()
+    if devices > 1:
+        options["strategy"] = DDPStrategy(process_group_backend="gloo", find_unused_parameters=True)
+    elif name == "episodic":  # its batches are numbered, and two of them make a step
+        options["accumulate_grad_batches"] = 2
+    writer = ModelCheckpoint(every_n_train_steps=2, filename="{step}", save_top_k=-1)
+    trainer = trainer_for(
+        name, folder, devices=devices, max_epochs=1, logger=CSVLogger(folder, name=f"{name}-{devices}"),
+        callbacks=[losses, seeds, writer], **options,
+    )  # fmt: skip
+    trainer.fit(module, data)
+    weights = {key: value.detach().clone() for key, value in module.named_parameters()}
+    score = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+    return {"losses": losses.seen, "weights": weights, "seeds": seeds.seen, "score": score}
+
+
+def without_batch_statistics() -> None:
+    """Puts layer normalisation in the place of batch normalisation, whose statistics each process has of its own."""
+    torch.nn.BatchNorm1d = torch.nn.LayerNorm  # type: ignore[misc, assignment]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    without_batch_statistics()
+    place = Path(sys.argv[1])
+    found = {name: train(name, place, 2) for name in (*ALIKE, "recommendation")}
+    torch.save(found, place / f"rank{torch.distributed.get_rank()}.pt")
