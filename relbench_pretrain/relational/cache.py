@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 import torch
 from relbench.base import Database, Table
 from relbench.load import RelBenchDataset
@@ -109,7 +111,19 @@ def load_graph(
     except (OSError, SafetensorError) as error:
         reason = f"'{folder.parent}' cannot be written to ({error})"
         warnings.warn(f"the graph is not kept, since {reason}: give another cache_dir", CacheWarning, stacklevel=2)
-    return replace(_read(folder) or graph, content=content)
+    kept = _read(folder)
+    if kept is not None:
+        del graph
+        _release_memory()
+    return replace(kept or graph, content=content)
+
+
+def _release_memory() -> None:
+    """Hands back to the system what building took and the allocators keep, which is more than the graph itself."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None  # glibc alone has it
+    if trim is not None:
+        trim(0)
 
 
 def _name(settings: list[Any]) -> str:

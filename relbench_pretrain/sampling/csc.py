@@ -123,4 +123,3 @@ class RowSampler(BaseSampler):
 
 def _bounds(sizes: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
