@@ -120,14 +120,14 @@ class ContrastiveDataModule(RelationalDataModule):
         rows = self.graph.rows_until(self.cut)
         frames = {table: self.graph.frames[table][: rows[table]] for table in self.graph.frames}
         self.view = CorruptedView(self.corruption.fit(frames))
-        self.train_seeds = SeedRows.between(self.index, None, self.cut, self.hparams.seed_tables)
-        self.val_seeds = SeedRows.between(self.index, self.cut, self.val_time, self.hparams.seed_tables)
+        tables, own_time = self.hparams.seed_tables, self.hparams.time_limit
+        self.train_seeds = SeedRows.between(self.index, None, self.cut, tables, own_time)
+        self.val_seeds = SeedRows.between(self.index, self.cut, self.val_time, tables)
 
     def train_dataloader(self) -> ResumableLoader:
         """Training subgraphs, in another order every epoch."""
-        limit = self.train_seeds.time if self.hparams.time_limit else torch.full_like(self.train_seeds.time, self.cut)
         order = self._order(self.train_seeds, self.hparams.batches_per_epoch, True)
-        return self.resumable(self._loader(self.train_seeds, limit, order), order)
+        return self.resumable(self._loader(self.train_seeds, self.train_seeds.time, order), order)
 
     def val_dataloader(self) -> ResumableLoader:
         """Subgraphs around held-out rows with what is earlier, the same ones every time."""

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.resumable import ResumableDataModule
+from datamodules.same_data import SameData
 from relbench_pretrain.hypergraph.batches import FreshBatches, MaskedBatches
 from relbench_pretrain.hypergraph.corpus import Corpus, counted, node_frequency
 from relbench_pretrain.hypergraph.draws import Draws, IndependentDraws
@@ -19,7 +19,7 @@ from relbench_pretrain.hypergraph.masking import Masking, OneNode
 from relbench_pretrain.sampling import BatchOrder, NumberedBatches, PassBatches, ResumableLoader
 
 
-class HypergraphDataModule(ResumableDataModule):
+class HypergraphDataModule(SameData):
     """Draws hyperedges from a hypergraph and masks them.
 
     The first draws are for training, the next for validation and the last for the test.
@@ -78,6 +78,17 @@ class HypergraphDataModule(ResumableDataModule):
         self.cache_dir, self.num_workers, self.seed = cache_dir, num_workers, seed
         self.truth: Hypergraph | None = None
 
+    def fingerprint(self) -> dict[str, str | int]:
+        """Returns the sizes of the hypergraph and its draws, their seed, and a hash of both."""
+        return {
+            "dataset": getattr(self.source, "path", type(self.source).__name__),
+            "nodes": self.truth.num_nodes,
+            "hyperedges": self.truth.num_edges,
+            "draws": self.num_draws,
+            "seed": self.seed,
+            "corpus": self.corpus_name,
+        }
+
     def prepare_data(self) -> None:
         """Writes the draws, where they are kept in files, on one process of a host."""
         if self.cache_dir is not None:
@@ -89,6 +100,7 @@ class HypergraphDataModule(ResumableDataModule):
             return
         self.truth = self._hypergraph()
         corpus = self._corpus(self.truth)
+        self.corpus_name = corpus.name
         self.rows = corpus.rows() if self.cache_dir is None else corpus.memory_mapped(self.cache_dir)
         if self.masking.needs_frequency:
             self.masking.begin(node_frequency(self.rows[: self.num_training], self.truth.num_nodes))

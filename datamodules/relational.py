@@ -8,7 +8,7 @@ import torch
 from relbench.base import Table
 from relbench.load import RelBenchDataset
 
-from datamodules.resumable import ResumableDataModule
+from datamodules.same_data import SameData
 from relbench_pretrain.checkpoints import read_backbone
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
@@ -21,7 +21,7 @@ from relbench_pretrain.sampling import GraphIndex
 Stypes = dict[str, dict[str, str | None]]
 
 
-class RelationalDataModule(ResumableDataModule):
+class RelationalDataModule(SameData):
     """Opens a dataset and builds its graph, once for all stages.
 
     Args:
@@ -108,6 +108,12 @@ class RelationalDataModule(ResumableDataModule):
                 f"no row of '{self.dataset_name}' lies before its validation time: there is nothing to pretrain on"
             )
         return self.val_time - int(share * (self.val_time - int(times.min())))
+
+    def fingerprint(self) -> dict[str, str | int]:
+        """Returns the rows of every table, and hashes of its file and of the manifest."""
+        rows = {f"rows of {table}": number for table, number in self.graph.num_rows.items()}
+        content = {f"content of {name}": value[:16] for name, value in self.graph.content.items()}
+        return {"dataset": self.dataset_name, **rows, **content}
 
     def prepare_data(self) -> None:
         """Builds the graph's cache, so that several processes do not all build it."""

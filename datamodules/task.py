@@ -136,6 +136,10 @@ class TaskDataModule(RelationalDataModule):
             return {}
         return {"past_labels": past_labels(self.task, self.hparams.task, self.training_rows())}
 
+    def fingerprint(self) -> dict[str, str | int]:
+        """Returns what tells the database from others, and the number of the task's training labels."""
+        return {**super().fingerprint(), f"labels of {self.hparams.task}": len(self.task.get_table("train").df)}
+
     def sampler(self, split: Split, regime: Regime = "rolling") -> TemporalNeighborSampler:
         """Returns the sampler of a split's neighbours."""
         hparams = self.hparams

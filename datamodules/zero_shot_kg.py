@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.episode_batches import EpisodeBatches, PhaseBatches, TestEpisodes
-from datamodules.resumable import ResumableDataModule
+from datamodules.same_data import SameData, digest
 from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
 from relbench_pretrain.knowledge_graph.episodes import TrainingEpisodes, ranking_episode
 from relbench_pretrain.knowledge_graph.extrapolation.plan import MultimodalTraining
@@ -30,7 +30,7 @@ from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 from relbench_pretrain.sampling import NumberedBatches, ResumableLoader
 
 
-class ZeroShotKGDataModule(ResumableDataModule):
+class ZeroShotKGDataModule(SameData):
     """Opens a knowledge graph as a zero-shot benchmark.
 
     Training asks for the seen relations, each as if it were unseen: its own triples are hidden. Validation asks for
@@ -133,6 +133,21 @@ class ZeroShotKGDataModule(ResumableDataModule):
     def protocol(self) -> str:
         """How candidates are chosen, for the names of metrics."""
         return f"candidates_{self.hparams.num_candidates}" if self.hparams.num_candidates else "all_entities"
+
+    def fingerprint(self) -> dict[str, str | int]:
+        """Returns the sizes of the graph, and hashes of its triples, of what they are for, and of its texts."""
+        graph = self.graph
+        return {
+            "dataset": str(self.hparams.folder),
+            "entities": graph.num_entities,
+            "relations": graph.num_relations,
+            "triples": len(graph.triples),
+            "content of triples": digest([graph.triples, *graph.entities, *graph.relations]),
+            "split of relations": digest([graph.role]),
+            "texts": digest([*graph.entity_texts(), *graph.relation_texts]),
+            "pictures": sum(image is not None for image in graph.images),
+            "vectors of pictures": digest([] if graph.image_vectors is None else [graph.image_vectors]),
+        }
 
     def prepare_data(self) -> None:
         """Fills the cache of text vectors."""

@@ -22,7 +22,7 @@ DESCRIPTION = "backbone.json"
 
 
 class CheckpointError(ValueError):
-    """A folder that holds no complete backbone; the message names what is missing or wrong."""
+    """A checkpoint, or a backbone's folder, that cannot be used; the message names what is missing or wrong."""
 
 
 class SavedBackbone(NamedTuple):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 
 from relbench_pretrain.hypergraph.draws import Draws
-from relbench_pretrain.hypergraph.hypergraph import Hypergraph
+from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.rows import sorted_members, unique_rows
 
 BLOCK = 1 << 16
@@ -80,24 +81,40 @@ class Corpus:
 
         Returns:
             Read-only ``(number, largest_arity)``.
+
+        Raises:
+            HypergraphError: If the folder cannot be written to, or the disk is full.
         """
-        path = Path(folder) / f"{self._name()}.npy"
+        path = Path(folder) / f"{self.name}.npy"
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # Two processes may write at a time: each its own file, and the last one to finish names it.
-            temporary = path.with_name(f"{path.stem}.{np.random.default_rng().integers(2**62)}.new")
-            shape = (self.number, self.graph.largest_arity)
-            file = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.int32, shape=shape)
             try:
-                for i in range(self.num_blocks):
-                    file[i * BLOCK : (i + 1) * BLOCK] = self.block(i)
-                file.flush()
-                temporary.rename(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+                self._write(path)
+            except OSError as error:
+                raise HypergraphError(
+                    f"the draws cannot be kept in '{folder}' ({error}): give another cache_dir, or none for memory"
+                ) from error
         return np.load(path, mmap_mode="r")
 
-    def _name(self) -> str:
+    def _write(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Two processes may write at a time: each its own file, and the last one to finish names it.
+        temporary = path.with_name(f"{path.stem}.{np.random.default_rng().integers(2**62)}.new")
+        shape, kind = (self.number, self.graph.largest_arity), np.dtype(np.int32)
+        header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
+        try:
+            with temporary.open("wb") as file:  # not mapped: on a full disk that would end the process
+                np.lib.format.write_array_header_1_0(file, header)
+                for i in range(self.num_blocks):
+                    file.write(self.block(i).astype(kind).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.rename(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    @property
+    def name(self) -> str:
+        """What tells it from others: a hash of the hypergraph, of how and how often it is drawn, and of the seed."""
         digest = hashlib.sha256()
         for part in (self.graph.edges, self.graph.weights):
             digest.update(np.ascontiguousarray(part).tobytes())

@@ -29,12 +29,15 @@ def text_vectors(embedder: TextEmbedder, texts: Sequence[str], cache_dir: str | 
     """
     digest = hashlib.sha256("\0".join([embedder.name, *texts]).encode()).hexdigest()[:24]
     path = (Path(cache_dir) if cache_dir else cache_folder() / "text_vectors") / f"{digest}.safetensors"
-    if path.is_file():
-        return load_file(path)["vectors"]
+    if not path.is_file():
+        _write(embedder, texts, path)
+    return load_file(path)["vectors"]  # mapped into memory: processes of a host share it
+
+
+def _write(embedder: TextEmbedder, texts: Sequence[str], path: Path) -> None:
     array = np.array(list(texts), dtype=object)
     vectors = torch.nn.functional.normalize(embed_texts(embedder, array, array == ""))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}.new")
     save_file({"vectors": vectors}, temporary)
     temporary.rename(path)
-    return vectors

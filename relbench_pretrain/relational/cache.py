@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -10,20 +11,24 @@ import time
 import uuid
 import warnings
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import torch
 from relbench.base import Database, Table
 from relbench.load import RelBenchDataset
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load, save_file
 from torch import Tensor
 from torch_frame import TensorFrame, stype
 from torch_frame.data import MultiNestedTensor
 from torch_frame.data.multi_embedding_tensor import MultiEmbeddingTensor
 
 from relbench_pretrain.relational.database import load_database
+from relbench_pretrain.relational.flat import flatten, unflatten
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema, hide_columns
 from relbench_pretrain.relational.schema import GraphSchema
 from relbench_pretrain.relational.stypes import StypeOverrides
@@ -31,7 +36,7 @@ from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 
 SCHEMA, TENSORS = "schema.json", "graph.safetensors"
 
-FORMAT = 3
+FORMAT = 4
 """Raised whenever the same input would give other tensors, so that older files are no longer found."""
 
 ABANDONED_SECONDS = 24 * 60 * 60
@@ -64,7 +69,8 @@ def load_graph(
     The name of the cached graph is a hash of the dataset's files, the column types asked for, the text embedder and
     the schema, so a changed file or setting never meets an old graph. Files appear under their name only when they
     are complete, so any number of processes can build at once and an interrupted one leaves nothing half-written.
-    Reopened tensors are mapped from the file, so processes on one machine share them.
+    Reopened tensors are mapped from the file, so processes on one machine share them; what is written to one of them
+    stays with the process that wrote. No file is ever changed, only replaced: a graph in use outlives its file.
     Where the cache cannot be written to, the graph is built in memory, with a :class:`CacheWarning`.
 
     Args:
@@ -86,14 +92,13 @@ def load_graph(
     embedder, further = embedder or HashTextEmbedder(), dict(further or {})
     fitting = [calendar, fitted_until, stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})]
     places = sorted((table, column) for table, column in hidden)
-    settings = [FORMAT, embedder.name, places, schema.to_dict() if schema else fitting]
-    if further:
-        settings.append({name: _table_hash(table) for name, table in further.items()})
+    content = _file_hashes(dataset) | {name: _table_hash(table) for name, table in further.items()}
+    settings = [FORMAT, embedder.name, places, schema.to_dict() if schema else fitting, content]
     if extend_schema:
         settings.append(fitting)
-    folder = Path(cache_dir or cache_folder() / "graphs").expanduser() / _content_hash(dataset, settings)
+    folder = Path(cache_dir or cache_folder() / "graphs").expanduser() / _name(settings)
     if (graph := _read(folder)) is not None:
-        return graph
+        return replace(graph, content=content)
     db = hide_columns(load_database(dataset), places)
     db = Database(db.table_dict | further)
     if schema is None or extend_schema:
@@ -106,16 +111,33 @@ def load_graph(
     except (OSError, SafetensorError) as error:
         reason = f"'{folder.parent}' cannot be written to ({error})"
         warnings.warn(f"the graph is not kept, since {reason}: give another cache_dir", CacheWarning, stacklevel=2)
-    return _read(folder) or graph
+    kept = _read(folder)
+    if kept is not None:
+        del graph
+        _release_memory()
+    return replace(kept or graph, content=content)
 
 
-def _content_hash(dataset: RelBenchDataset, settings: list[Any]) -> str:
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+def _release_memory() -> None:
+    """Hands back to the system what building took and the allocators keep, which is more than the graph itself."""
+    pa.default_memory_pool().release_unused()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None  # glibc alone has it
+    if trim is not None:
+        trim(0)
+
+
+def _name(settings: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+def _file_hashes(dataset: RelBenchDataset) -> dict[str, str]:
+    """Hashes of the manifest and, under its name, of every table's file."""
+    hashes = {}
     for path in [dataset.dataset_dir / "manifest.yaml", *sorted(dataset.db_dir.glob("*.parquet"))]:
-        digest.update(path.name.encode())
         with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:24]
+            name = path.stem if path.suffix == ".parquet" else path.name
+            hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes
 
 
 def _table_hash(table: Table) -> str:
@@ -165,16 +187,23 @@ def _read(folder: Path) -> RelationalGraph | None:
         return None
     try:
         schema = GraphSchema.load(folder / SCHEMA)
-        with safe_open(folder / TENSORS, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
-        return _from_tensors(schema, tensors)
+        return _from_tensors(schema, _mapped(folder / TENSORS))
     except PermissionError as error:
         warnings.warn(f"'{folder}' cannot be read ({error}); the graph is built in memory", CacheWarning, stacklevel=3)
         return None
-    except (OSError, ValueError, KeyError, AssertionError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, AssertionError, RuntimeError, SafetensorError) as error:
         warnings.warn(f"'{folder}' is damaged ({error!r}); the graph is built again", CacheWarning, stacklevel=3)
         _discard(folder)
         return None
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    """Maps a file into memory, or reads it where its filesystem cannot be mapped."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
+    except (OSError, RuntimeError, SafetensorError):
+        return load(path.read_bytes())
 
 
 def _discard(folder: Path) -> None:
@@ -188,39 +217,45 @@ def _discard(folder: Path) -> None:
 
 
 def _to_tensors(graph: RelationalGraph) -> dict[str, Tensor]:
-    tensors: dict[str, Tensor] = {}
-    for number, table in enumerate(graph.schema.node_types):
-        tensors[f"{number}.time"] = graph.time[table]
-        tensors[f"{number}.parent"] = graph.parent[table]
-        tensors[f"{number}.duplicate"] = graph.duplicate[table]
+    tables, keys = graph.schema.node_types, graph.schema.foreign_keys
+    tensors = {
+        "time": flatten(graph.time, tables),
+        "parent": flatten(graph.parent, tables),
+        "duplicate": flatten(graph.duplicate, tables),
+        "child_offset": flatten(graph.child_offset, keys),
+        "child_row": flatten(graph.child_row, keys),
+        "num_rows": torch.tensor([len(graph.time[table]) for table in tables]),
+        "num_edges": torch.tensor([len(graph.child_row[key]) for key in keys], dtype=torch.int64),
+    }
+    for number, table in enumerate(tables):
         for kind, feat in graph.frames[table].feat_dict.items():
             if isinstance(feat, Tensor):
                 tensors[f"{number}.{kind.value}"] = feat
             else:
                 tensors[f"{number}.{kind.value}.values"] = feat.values
                 tensors[f"{number}.{kind.value}.offset"] = feat.offset
-    for number, key in enumerate(graph.schema.foreign_keys):
-        tensors[f"child_offset.{number}"] = graph.child_offset[key]
-        tensors[f"child_row.{number}"] = graph.child_row[key]
     return tensors
 
 
 def _from_tensors(schema: GraphSchema, tensors: Mapping[str, Tensor]) -> RelationalGraph:
-    frames, numbers = {}, {table: i for i, table in enumerate(schema.node_types)}
-    for table, number in numbers.items():
-        names = schema.tables[table].columns_by_stype()
-        num_rows = len(tensors[f"{number}.time"])
-        feats = {kind: _feature(tensors, f"{number}.{kind.value}", kind, num_rows, len(names[kind])) for kind in names}
+    num_rows = dict(zip(schema.node_types, tensors["num_rows"].tolist(), strict=True))
+    num_edges = dict(zip(schema.foreign_keys, tensors["num_edges"].tolist(), strict=True))
+    frames = {}
+    for number, (table, spec) in enumerate(schema.tables.items()):
+        names = spec.columns_by_stype()
+        feats = {k: _feature(tensors, f"{number}.{k.value}", k, num_rows[table], len(names[k])) for k in names}
         frames[table] = TensorFrame(feats, names)
-    keys = list(enumerate(schema.foreign_keys))
+    per_row = {table: (number,) for table, number in num_rows.items()}
     return RelationalGraph(
         schema,
         frames,
-        time={t: tensors[f"{n}.time"] for t, n in numbers.items()},
-        parent={t: tensors[f"{n}.parent"] for t, n in numbers.items()},
-        child_offset={key: tensors[f"child_offset.{i}"] for i, key in keys},
-        child_row={key: tensors[f"child_row.{i}"] for i, key in keys},
-        duplicate={t: tensors[f"{n}.duplicate"] for t, n in numbers.items()},
+        time=unflatten(tensors["time"], per_row),
+        parent=unflatten(
+            tensors["parent"], {t: (number, len(schema.tables[t].foreign_keys)) for t, number in num_rows.items()}
+        ),
+        child_offset=unflatten(tensors["child_offset"], {key: (num_rows[key.parent] + 1,) for key in num_edges}),
+        child_row=unflatten(tensors["child_row"], {key: (number,) for key, number in num_edges.items()}),
+        duplicate=unflatten(tensors["duplicate"], per_row),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,7 @@ class RelationalGraph:
         child_offset: Per foreign key, where the child rows of each parent begin ``(num_parents + 1,)``.
         child_row: Per foreign key, the child rows, parent by parent ``(num_edges,)``.
         duplicate: Per table a number that rows share which agree in all features and foreign keys ``(num_rows,)``.
+        content: Hashes of the files that it was made of: of each table by its name, and of the manifest.
     """
 
     schema: GraphSchema
@@ -54,6 +55,7 @@ class RelationalGraph:
     child_offset: dict[ForeignKey, Tensor]
     child_row: dict[ForeignKey, Tensor]
     duplicate: dict[str, Tensor]
+    content: dict[str, str] = field(default_factory=dict)
 
     @property
     def num_rows(self) -> dict[str, int]:

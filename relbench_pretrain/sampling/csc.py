@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput
 
+from relbench_pretrain.relational.flat import flatten
 from relbench_pretrain.relational.graph import RelationalGraph
 
 
@@ -55,13 +55,17 @@ class GraphIndex:
 
     @classmethod
     def from_graph(cls, graph: RelationalGraph) -> GraphIndex:
-        """Flattens a graph. Afterwards the graph's own tensors are views of the flat ones, so nothing is held twice."""
+        """Flattens a graph.
+
+        Afterwards the graph's own tensors are views of the flat ones, so nothing is held twice. A graph from the cache
+        lies flat in its file: its arrays are the file's pages, which all processes of a host share.
+        """
         tables, keys = graph.schema.node_types, graph.schema.foreign_keys
         number = {table: i for i, table in enumerate(tables)}
-        time = _flatten(graph.time, tables)
-        parent = _flatten(graph.parent, tables)
-        child_offset = _flatten(graph.child_offset, keys)
-        child_row = _flatten(graph.child_row, keys)
+        time = flatten(graph.time, tables).numpy()
+        parent = flatten(graph.parent, tables).numpy()
+        child_offset = flatten(graph.child_offset, keys).numpy()
+        child_row = flatten(graph.child_row, keys).numpy()
         referring = [[k for k, fk in enumerate(keys) if fk.parent == table] for table in tables]
         flat = FlatGraph(
             offset=_bounds([len(graph.time[t]) for t in tables]),
@@ -119,16 +123,3 @@ class RowSampler(BaseSampler):
 
 def _bounds(sizes: list[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-
-
-def _flatten(parts: dict, names: list) -> np.ndarray:
-    """Concatenates the tensors of a dictionary and lets it hold views of the result."""
-    if not names:
-        return np.empty(0, dtype=np.int64)
-    flat = torch.cat([parts[name].reshape(-1) for name in names])
-    start = 0
-    for name in names:
-        part = parts[name]
-        parts[name] = flat[start : start + part.numel()].view(part.shape)
-        start += part.numel()
-    return flat.numpy()

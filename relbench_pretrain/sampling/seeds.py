@@ -32,7 +32,14 @@ class SeedRows:
     time: Tensor
 
     @classmethod
-    def between(cls, index: GraphIndex, after: int | None, until: int, tables: Sequence[str] | None = None) -> SeedRows:
+    def between(
+        cls,
+        index: GraphIndex,
+        after: int | None,
+        until: int,
+        tables: Sequence[str] | None = None,
+        own_time: bool = True,
+    ) -> SeedRows:
         """Collects the rows later than ``after`` and not later than ``until`` (UNIX seconds).
 
         Args:
@@ -40,6 +47,7 @@ class SeedRows:
             after: Rows must be later than this; None takes rows without times too.
             until: Rows must not be later than this.
             tables: The tables to take seeds from; None takes all.
+            own_time: Whether the time of a candidate is its own rather than ``until``.
 
         Returns:
             The candidates.
@@ -60,9 +68,14 @@ class SeedRows:
                 f"no row of {list(tables) if tables else 'any table'} lies between the times {after} and {until}"
             )
         first = index.flat.offset[:-1] + start
-        rows = torch.from_numpy(np.concatenate([np.arange(f, f + n) for f, n in zip(first, count, strict=True)]))
+        spans = zip(first, count, strict=True)
+        # Every process has numbers of its own of nearly all rows: they are kept as short as can be.
+        short = np.int32 if index.flat.offset[-1] <= np.iinfo(np.int32).max else np.int64
+        rows = torch.from_numpy(np.concatenate([np.arange(f, f + n, dtype=short) for f, n in spans]))
+        if not own_time:
+            return cls(first, count, rows, torch.tensor(until).expand(len(rows)))
         time = torch.from_numpy(index.flat.time)[rows]
-        return cls(first, count, rows, torch.where(time == ALWAYS, until, time))
+        return cls(first, count, rows, time.masked_fill_(time == ALWAYS, until))
 
 
 class SeedSampler(BatchOrder):

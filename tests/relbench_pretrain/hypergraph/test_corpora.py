@@ -118,6 +118,25 @@ def test_nodes_of_a_draw_come_in_random_order_and_blocks_alone_are_the_same(tmp_
     assert not np.array_equal(Corpus(MIXED, IndependentDraws(), 100, 4).rows(), rows[:100])
 
 
+def test_draws_that_cannot_be_kept_are_an_error_and_leave_nothing(tmp_path, monkeypatch):
+    corpus = Corpus(MIXED, IndependentDraws(), 100, 3)
+    kept = corpus.memory_mapped(tmp_path / "kept")
+    with pytest.raises(ValueError, match="read-only"):
+        kept[0, 0] = 1
+    (tmp_path / "file").touch()
+    with pytest.raises(HypergraphError, match="cannot be kept in '.*file'.*cache_dir"):
+        corpus.memory_mapped(tmp_path / "file")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(HypergraphError, match="No space left"):
+        corpus.memory_mapped(tmp_path / "full")
+    assert list((tmp_path / "full").iterdir()) == []
+    assert np.array_equal(corpus.memory_mapped(tmp_path / "kept"), kept)
+
+
 def test_counting_is_the_same_in_parts(monkeypatch):
     rows = Corpus(MIXED, IndependentDraws(), 5_000, 0).rows()
     whole = counted(rows, 12)

@@ -1,6 +1,9 @@
 """Graphs on disk: found again by content, complete or not there at all."""
 
+import errno
+import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -22,6 +25,7 @@ from relbench_pretrain.relational.database import load_database
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema
 from relbench_pretrain.relational.text import HashTextEmbedder
 from relbench_pretrain.relational.time import timestamp_seconds
+from relbench_pretrain.sampling import GraphIndex
 
 pytestmark = pytest.mark.filterwarnings("ignore:Table 'values' is empty", "ignore:Table 'events', foreign key")
 
@@ -113,9 +117,8 @@ class TestReading:
         start = time.perf_counter()
         load_graph(dataset, cache_dir=cache)
         build_time = time.perf_counter() - start
-        monkeypatch.setattr(
-            cache_module, "_content_hash", lambda *_: entries(cache)[0]
-        )  # it does read the parquet files
+        monkeypatch.setattr(cache_module, "_file_hashes", lambda _: {})  # which do read the parquet files
+        monkeypatch.setattr(cache_module, "_name", lambda _: entries(cache)[0])
         before = resident()
         start = time.perf_counter()
         graph = load_graph(dataset, cache_dir=cache)
@@ -123,6 +126,94 @@ class TestReading:
         assert resident() - before < 10e6 < values.nbytes / 4
         (feature,) = graph.frames["t"].feat_dict.values()
         np.testing.assert_array_equal(feature[-1], values[-1])
+
+
+class TestSharing:
+    @pytest.fixture
+    def opened(self, dataset, cache) -> RelationalGraph:
+        load_graph(dataset, cache_dir=cache)
+        return load_graph(dataset, cache_dir=cache)
+
+    def test_all_arrays_of_graph_and_index_are_pages_of_the_file(self, opened):
+        flat = GraphIndex.from_graph(opened).flat
+        places = [getattr(flat, name).ctypes.data for name in ("time", "parent", "child_offset", "child_row")]
+        kept = {k: v for k, v in cache_module._to_tensors(opened).items() if v.numel() and not k.startswith("num_")}
+        places += [tensor.data_ptr() for tensor in kept.values()]
+        mapped = [line.split()[0].split("-") for line in memory_maps() if line.endswith(cache_module.TENSORS)]
+        ranges = [(int(begin, 16), int(end, 16)) for begin, end in mapped]
+        assert all(any(begin <= place < end for begin, end in ranges) for place in places)
+
+    def test_what_one_writes_no_other_sees(self, opened, dataset, cache):
+        (path,) = cache.glob(f"*/{cache_module.TENSORS}")
+        before = path.read_bytes()
+        opened.time["events"][0] = 7
+        assert path.read_bytes() == before
+        assert load_graph(dataset, cache_dir=cache).time["events"][0] != 7
+
+    @pytest.mark.parametrize("what", ["deleted", "replaced"])
+    def test_graph_in_use_outlives_its_file(self, dataset, cache, what):
+        load_graph(dataset, cache_dir=cache)
+        graph = load_graph(dataset, cache_dir=cache)
+        (folder,) = cache.iterdir()
+        if what == "deleted":
+            shutil.rmtree(folder)
+        else:
+            (folder / "schema.json").write_text("")
+            with pytest.warns(CacheWarning, match="is damaged"):
+                load_graph(dataset, cache_dir=cache)
+        reader = multiprocessing.get_context("fork").Process(target=cache_module._to_tensors, args=(graph,))
+        reader.start()  # a page that is gone would kill it
+        reader.join()
+        assert reader.exitcode == 0
+        assert_equal(graph, load_graph(dataset, cache_dir=cache))
+
+    def test_filesystem_that_cannot_be_mapped(self, dataset, cache, builds, monkeypatch):
+        def refuse(*_, **__):
+            raise OSError(errno.ENODEV, "No such device")
+
+        monkeypatch.setattr(cache_module, "safe_open", refuse)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", CacheWarning)
+            for _ in range(2):
+                assert_equal(load_graph(dataset, cache_dir=cache), builds[0])
+        assert len(builds) == 1
+
+    def test_place_that_is_only_for_reading(self, dataset, cache, builds, monkeypatch):
+        load_graph(dataset, cache_dir=cache)
+        for path in [*cache.glob("*/*"), *cache.iterdir(), cache]:
+            path.chmod(0o444 if path.is_file() else 0o555)
+        before = {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]}
+        try:
+            assert_equal(load_graph(dataset, cache_dir=cache), builds[0])
+            assert len(builds) == 1
+            assert {path: path.stat().st_mtime_ns for path in [cache, *cache.rglob("*")]} == before
+        finally:
+            for path in [cache, *cache.iterdir()]:
+                path.chmod(0o755)
+
+    def test_files_of_an_earlier_format_are_not_found(self, dataset, cache, builds, monkeypatch):
+        with monkeypatch.context() as patch:
+            patch.setattr(cache_module, "FORMAT", cache_module.FORMAT - 1)
+            load_graph(dataset, cache_dir=cache)
+        load_graph(dataset, cache_dir=cache)
+        assert len(builds) == 2
+
+    def test_graph_says_what_it_was_made_of(self, dataset, cache, make_database, make_folder):
+        before = [load_graph(dataset, cache_dir=cache).content for _ in range(2)]
+        assert before[0] == before[1] and set(before[0]) == {"manifest.yaml", *make_database().table_dict}
+        db = make_database()
+        db.table_dict["items"].df.loc[0, "price"] = 7.0
+        make_folder(db, dataset.dataset_dir)
+        after = load_graph(dataset, cache_dir=cache).content
+        assert [name for name in after if after[name] != before[0][name]] == ["items"]
+
+
+def memory_maps() -> list[str]:
+    """What is mapped into this process."""
+    maps = Path("/proc/self/maps")
+    if not maps.exists():
+        pytest.skip("needs /proc")
+    return maps.read_text().splitlines()
 
 
 def resident() -> int:

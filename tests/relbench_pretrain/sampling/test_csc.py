@@ -5,7 +5,7 @@ import pytest
 import torch
 from relbench.base import Database, Table
 
-from relbench_pretrain.sampling import HGSampler
+from relbench_pretrain.sampling import GraphIndex, HGSampler
 
 
 def test_parents_are_those_of_the_rows(shop):
@@ -46,6 +46,13 @@ def test_graph_holds_views_of_the_flat_arrays(shop):
     begin, end = flat.child_row.ctypes.data, flat.child_row.ctypes.data + flat.child_row.nbytes
     assert all(begin <= rows.data_ptr() < end for rows in graph.child_row.values() if len(rows))
     assert graph.parent["orders"].shape == (shop.num_rows("orders"), 3)
+
+
+def test_graph_that_lies_flat_is_not_copied(shop):
+    again = GraphIndex.from_graph(shop.index.graph).flat
+    for name in ("time", "parent", "child_offset", "child_row"):
+        assert getattr(again, name).ctypes.data == getattr(shop.index.flat, name).ctypes.data
+        assert np.array_equal(getattr(again, name), getattr(shop.index.flat, name))
 
 
 def test_visible_rows_count_rows_up_to_the_limit(shop):

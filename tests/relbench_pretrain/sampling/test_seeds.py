@@ -146,3 +146,12 @@ def test_errors_name_the_table_and_the_times(shop):
         SeedRows.between(shop.index, 5, 9, ["items"])
     with pytest.raises(ValueError, match="no row of any table"):
         SeedRows.between(shop.index, 10**9, 10**9 + 1)
+
+
+def test_candidates_without_a_time_of_their_own_hold_one_number_for_all(shop):
+    own, shared = (SeedRows.between(shop.index, None, 20 * DAY, own_time=own) for own in (True, False))
+    assert torch.equal(own.rows, shared.rows)
+    assert shared.rows.dtype == torch.int32
+    assert shared.time.shape == own.time.shape and (shared.time == 20 * DAY).all()
+    assert shared.time.untyped_storage().nbytes() == 8
+    assert (own.time <= 20 * DAY).all() and own.time.unique().numel() > 1
