@@ -24,7 +24,7 @@ class Seeds(Callback):
         self.seen: list[list[int]] = []
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if hasattr(batch, "node_types"):
+        if hasattr(batch, "node_types") and ("weight" not in batch or batch.weight):
             own = [batch[t].input_id for t in batch.node_types if "input_id" in batch[t]] or [batch.input_id]
             self.seen.append(own[0][: batch.num_real if "num_real" in batch else None].tolist())
 

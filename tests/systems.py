@@ -47,13 +47,14 @@ def backbone(dropout: float) -> Backbone:
 
 
 def contrastive(folder: Path, devices: int, dropout: float, device_sampling: bool = False) -> Made:
-    # Without dropout nothing is left to chance: disjoint subgraphs, each the same on whichever process it is.
+    # Without dropout nothing is left to chance: disjoint subgraphs, each the same on whichever process it is, and all
+    # negatives.
     exact: dict[str, Any] = {} if dropout else {"neighbors": [200], "corruption": Corruption(0.0)}
     data = ContrastiveDataModule(
         "demo-small", batch_size=16 // devices, num_per_round=8, num_rounds=2, val_batches=1, batches_per_epoch=5,
         device_sampling=device_sampling, **exact,
     )  # fmt: skip
-    levels = RowContrast(), LinkContrast(), ContextContrast()
+    levels = [level(max_negatives=100_000) for level in (RowContrast, LinkContrast, ContextContrast)]
     return ContrastivePretraining(backbone(dropout), *levels, optimizer=SGD), data
 
 

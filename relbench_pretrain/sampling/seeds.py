@@ -144,7 +144,7 @@ class SeedSampler(BatchOrder):
 
     def _batches(self, epoch: int, taken: list[tuple[int, int]], steps: int) -> Iterator[list[int]]:
         rng = np.random.default_rng([self.seed, epoch])
-        order = [rng.permutation(int(n)) for n in self.seeds.count]
+        order = [rng.permutation(np.arange(n, dtype=np.int32)) for n in self.seeds.count]
         start = np.concatenate([[0], np.cumsum(self.seeds.count)[:-1]])
         position = np.zeros(len(order), dtype=np.int64)
 
