@@ -3,10 +3,10 @@
 from callbacks.checkpoint_io import AtomicCheckpointIO
 from callbacks.checkpoints import BackboneCheckpoint
 from callbacks.diagnostics import CollapseMonitor, TypeBalance
+from callbacks.exact_resume import ExactResume
 from callbacks.exports import PredictionWriter, TripleWriter
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
-from callbacks.random_state import RandomState
 from callbacks.recovery import Recovery
 from callbacks.safety import FiniteLoss, NonFiniteError, StopCheckpoint
 
@@ -14,12 +14,12 @@ __all__ = [
     "AtomicCheckpointIO",
     "BackboneCheckpoint",
     "CollapseMonitor",
+    "ExactResume",
     "FiniteLoss",
     "LossNormalization",
     "MultiDevice",
     "NonFiniteError",
     "PredictionWriter",
-    "RandomState",
     "Recovery",
     "StopCheckpoint",
     "TripleWriter",

@@ -1,13 +1,12 @@
-"""Several devices as one: shared negatives, and runs that go on with another number of devices."""
+"""Several devices as one: negatives that all share."""
 
 from __future__ import annotations
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 
 
 class MultiDevice(Callback):
-    """Prepares a run for several devices, or for fewer than it had before it was stopped.
+    """Prepares a run for several devices; does nothing on one.
 
     Datamodules share the rows out themselves, without overlap, and in a batch that cannot be shared out evenly each
     row weighs the same.
@@ -25,16 +24,3 @@ class MultiDevice(Callback):
         for objective in pl_module.modules():
             if hasattr(objective, "gather_negatives"):
                 objective.gather_negatives = self.gather_negatives and trainer.world_size > 1  # type: ignore[assignment]
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Counts the steps of an epoch anew that was begun by another number of processes."""
-        loader = trainer.train_dataloader
-        others = {size for size, _ in getattr(getattr(loader, "order", None), "taken", ())} - {trainer.world_size}
-        if not others:
-            return
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
-        rank_zero_info(
-            f"the epoch was begun by {' and '.join(map(str, sorted(others)))} processes and goes on with "
-            f"{trainer.world_size}: {len(loader) - loader.steps_taken} of {len(loader)} steps are left"
-        )
-        progress.ready = progress.started = progress.processed = progress.completed = loader.steps_taken

@@ -19,7 +19,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 
 import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
-from callbacks import AtomicCheckpointIO, FiniteLoss, NonFiniteError, RandomState, StopCheckpoint
+from callbacks import AtomicCheckpointIO, ExactResume, FiniteLoss, NonFiniteError, StopCheckpoint
 from callbacks.run_folder import logger_folder
 from relbench_pretrain.checkpoints import CheckpointError
 from relbench_pretrain.evaluation.align import align
@@ -203,7 +203,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 subclass_mode_data=True,
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"save_to_log_dir": False},
-                trainer_defaults={"callbacks": [RandomState(), FiniteLoss(), StopCheckpoint()]},
+                trainer_defaults={"callbacks": [ExactResume(), FiniteLoss(), StopCheckpoint()]},
                 seed_everything_default=0,
                 parser_kwargs={"prog": "relbench-pretrain"},
                 args=args,

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from callbacks import AtomicCheckpointIO, LossNormalization, MultiDevice, RandomState
+from callbacks import AtomicCheckpointIO, ExactResume, LossNormalization, MultiDevice
 from datamodules import (
     ContrastiveDataModule,
     EntityTaskDataModule,
@@ -141,7 +141,7 @@ class Losses(Callback):
 
 def trainer_for(name: str, folder: Path, **options: Any) -> Trainer:
     """Returns a quiet trainer with all that a run needs to go on exactly."""
-    callbacks = [MultiDevice(), RandomState(), *options.pop("callbacks", [])]
+    callbacks = [MultiDevice(), ExactResume(), *options.pop("callbacks", [])]
     if name.startswith("contrastive"):
         callbacks.append(LossNormalization(RunningMagnitude()))
     return Trainer(**{

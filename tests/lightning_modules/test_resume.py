@@ -109,3 +109,15 @@ def test_killed_at_random_moments_each_resume_gives_the_losses_of_the_whole_run(
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
     assert not list(folder.rglob("*.part")) or how == "SIGKILL"
+
+
+def test_resumed_twice_at_the_ends_of_epochs_it_trains_no_epoch_too_many(folder):
+    """Lightning alone is an epoch behind after a checkpoint that was written after the last batch of one."""
+    whole, _ = run("masked_modeling", folder, max_epochs=5)
+    place, seen = None, []
+    for part, (epochs, steps) in enumerate([(5, 4), (5, 8), (5, -1)]):
+        writer = ModelCheckpoint(folder / str(part), "last", enable_version_counter=False, every_n_train_steps=4)
+        seen += run("masked_modeling", folder, 0, place, max_epochs=epochs, max_steps=steps, callbacks=[writer])[0]
+        place = folder / str(part) / "last.ckpt"
+    assert [step for step, _ in seen] == [step for step, _ in whole] == list(range(20))
+    assert seen == whole

@@ -1,4 +1,4 @@
-"""Random numbers that go on where a stopped run left them."""
+"""Runs that go on exactly where they were stopped."""
 
 from __future__ import annotations
 
@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info
 
 
-class RandomState(Callback):
-    """Stores the random generators of every process with a checkpoint, and sets them again when the run goes on.
+class ExactResume(Callback):
+    """Lets a run go on as if it had not been stopped.
 
-    Batches and corruptions are drawn from numbers of their own; dropout and the like are not. A run that goes on with
-    another number of processes has new random numbers, other ones in each.
+    It stores the random generators of every process with a checkpoint, and sets them again when the run goes on:
+    batches and corruptions are drawn from numbers of their own, dropout and the like are not. A run that goes on with
+    another number of processes has new random numbers, other ones in each, and the steps of an epoch that was begun
+    are counted anew.
     """
 
     def __init__(self) -> None:
@@ -34,9 +37,11 @@ class RandomState(Callback):
         self._found = state_dict["processes"]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Sets the generators."""
+        """Sets the generators and the counts of steps and epochs."""
         if self._found is None:
             return
+        _count_epochs(trainer)
+        _count_steps(trainer)
         if len(self._found) == trainer.world_size:
             set_generator_states(self._found[trainer.global_rank])
         else:
@@ -46,6 +51,29 @@ class RandomState(Callback):
             np.random.seed(value)  # noqa: NPY002  # libraries may draw from it
             torch.manual_seed(value)
         self._found = None
+
+
+def _count_epochs(trainer: Trainer) -> None:
+    """Lets Lightning begin the next epoch where a checkpoint was written after the last batch of one.
+
+    It takes that epoch for one under way, does not count the next one as begun, and is an epoch behind from then on.
+    """
+    loop = trainer.fit_loop
+    if loop.restarted_mid_epoch and loop.epoch_progress.current.started == loop.epoch_progress.current.processed:
+        loop.reset_restart_stage()
+
+
+def _count_steps(trainer: Trainer) -> None:
+    """Counts the steps of an epoch anew that was begun by another number of processes."""
+    loader = trainer.train_dataloader
+    others = {size for size, _ in getattr(getattr(loader, "order", None), "taken", ())} - {trainer.world_size}
+    if others:
+        rank_zero_info(
+            f"the epoch was begun by {' and '.join(map(str, sorted(others)))} processes and goes on with "
+            f"{trainer.world_size}: {len(loader) - loader.steps_taken} of {len(loader)} steps are left"
+        )
+        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        progress.ready = progress.started = progress.processed = progress.completed = loader.steps_taken
 
 
 def generator_states() -> dict[str, Any]:
