@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -133,6 +134,20 @@ class ZeroShotKGDataModule(LightningDataModule):
     def protocol(self) -> str:
         """How candidates are chosen, for the names of metrics."""
         return f"candidates_{self.hparams.num_candidates}" if self.hparams.num_candidates else "all_entities"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a model card says of the data; no path, and none of its entities."""
+        graph, hparams = self.graph, self.hparams
+        found: dict[str, Any] = {
+            "dataset": Path(hparams.folder).name,
+            "entities": graph.num_entities,
+            "relations": ", ".join(f"{len(graph.relations_of(role))} {role.name.lower()}" for role in Role),
+            "text embedder": type(self.embedder).__name__,
+        }
+        if self.training is None:
+            found |= {"nearest relations": hparams.nearest_relations, "modalities": ", ".join(hparams.modalities)}
+        return found
 
     def prepare_data(self) -> None:
         """Fills the cache of text vectors."""

@@ -33,6 +33,7 @@ from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError
 from relbench_pretrain.relational.synthetic import write_demo_database
 from relbench_pretrain.relational.tasks import TaskError
+from relbench_pretrain.sharing import export
 
 CONFIGS = Path(str(files("relbench_pretrain"))) / "configs"
 EXPERIMENTS = CONFIGS / "experiment"
@@ -69,6 +70,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "baseline": baseline,
     "ask": ask,
     "align": align,
+    "export": export,
 }
 
 
@@ -121,11 +123,13 @@ class RelBenchPretrainCLI(LightningCLI):
         """Tests the checkpoint that validation chose, if that is wanted; without validation the last weights."""
         if self.config["fit"].test_after_fit and not (self.trainer.interrupted or self.trainer.fast_dev_run):
             chosen = "best" if getattr(self.trainer.checkpoint_callback, "best_model_path", "") else None
-            self.trainer.test(self.model, self.datamodule, ckpt_path=chosen, weights_only=False)
+            self.trainer.test(self.model, self.datamodule, ckpt_path=chosen, weights_only=True)
 
     def before_instantiate_classes(self) -> None:
-        """Lets the data take the schema of the checkpoint that the model starts from."""
+        """Lets the data take the schema of the checkpoint that the model starts from, and runs no code of a file."""
         config = self.config[self.subcommand]
+        if config.get("weights_only") is None:  # Lightning's own default trusts checkpoints that come by http
+            config["weights_only"] = True
         checkpoint = config.get("model.init_args.checkpoint")
         if checkpoint is not None and "checkpoint" in (config.get("data.init_args") or {}):
             config["data.init_args.checkpoint"] = config.get("data.init_args.checkpoint") or checkpoint

@@ -45,7 +45,7 @@ def pretrained(tmp_path_factory):
 @pytest.mark.parametrize("config", PRETRAINING, ids=str)
 def test_every_shipped_pretraining_takes_a_step(config, run_in, rel_f1):
     main(["fit", f"--config={config}", *dataset_options(config, rel_f1), *SMALL, "--trainer.limit_val_batches=1"])
-    assert (run_in / "runs/run/version_0/backbone/last/backbone.safetensors").is_file()
+    assert (run_in / "runs/run/version_0/backbone/last/model.safetensors").is_file()
     assert (run_in / "runs/run/version_0/config.yaml").is_file()
 
 
