@@ -95,7 +95,10 @@ class RelationalDataModule(LightningDataModule):
     def about(self) -> dict[str, Any]:
         """What a model card says of the data; no path, and none of its rows."""
         until = pd.Timestamp(self.val_time, unit="s").isoformat(sep=" ")
-        return {"dataset": self.dataset.manifest.name, "rows seen in training": f"up to {until} (UTC)"}
+        return {
+            "dataset": self.dataset.manifest.name,
+            "rows seen, held-out ones included": f"up to {until} (UTC)",
+        }
 
     def held_out_from(self, share: float) -> int:
         """Returns the UNIX second from which on the time before validation is held out from pretraining.

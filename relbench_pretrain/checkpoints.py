@@ -84,7 +84,7 @@ def save_network(
         The folder.
 
     Raises:
-        CheckpointError: If the network is not built, or the folder has other files in it.
+        CheckpointError: If the network is not built, the folder has other files in it, or ``info`` is not plain.
     """
     built_for = network.built_for()
     if built_for is None:
@@ -104,7 +104,10 @@ def save_network(
         "info": info or {},
         "extra_state": {name: value for name, value in state.items() if name not in weights},
     }
-    text = json.dumps(_finite(description), indent=1, allow_nan=False)
+    try:
+        text = json.dumps(_finite(description), indent=1, allow_nan=False)
+    except TypeError as error:
+        raise CheckpointError(f"what is known of the network is not all plain values: {error}") from error
     folder.parent.mkdir(parents=True, exist_ok=True)
     new, older = (folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}-{kind}") for kind in ("new", "older"))
     try:

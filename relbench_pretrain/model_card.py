@@ -49,8 +49,9 @@ def model_card(
         yaml.safe_dump(({"license": licence} if licence else {}) | front, sort_keys=False).strip(),
         "---",
         f"# {name}",
+        "",
         *([description, ""] if description else []),
-        f"This is {kind} (`{network}`, {num_weights:,} weights), made with relbench-pretrain"
+        f"This is {kind} (`{network}`, {num_weights:,} weights). It was trained with relbench-pretrain,"
         f" by `{saved.info.get('system', NOT_STATED)}`.",
         "",
         "## How to load it",
@@ -71,22 +72,25 @@ def model_card(
         "",
         "## Licence",
         "",
-        f"{licence or NOT_STATED[0].upper() + NOT_STATED[1:]}.",
+        f"{licence or _capital(NOT_STATED)}.",
     ]
     return "\n".join(parts) + "\n"
 
 
 def _loading(network: str, name: str) -> list[str]:
     if network == "Backbone":
-        return [f"To fine-tune it: `relbench-pretrain fit --config ... --model.checkpoint {name}` "
-                "`--model.start fine_tuned`.", ""]  # fmt: skip
+        command = (
+            "relbench-pretrain fit --config fine_tuning/demo --data.dataset DATASET --data.task TASK \\\n"
+            f"    --model.checkpoint {name} --model.start fine_tuned"
+        )
+        return ["To fine-tune it:", "", "```sh", command, "```", ""]
     if network == "ExtrapolationNetwork":
-        return [f"To begin with its learner: `--model.learner_weights {name}`.", ""]
+        return [f"To begin a run with its learner: `--model.learner_weights {name}`.", ""]
     return []
 
 
 def _data(saved: SavedNetwork, dataset: str | None) -> dict[str, Any]:
-    found = {"dataset": NOT_STATED} | saved.info.get("data", {}) | ({"dataset": dataset} if dataset else {})
+    found = {"dataset": NOT_STATED} | _part(saved.info, "data") | ({"dataset": dataset} if dataset else {})
     built_for = saved.built_for
     if "schema" in built_for:
         schema = saved.schema
@@ -101,13 +105,26 @@ def _data(saved: SavedNetwork, dataset: str | None) -> dict[str, Any]:
 
 
 def _metrics(info: dict[str, Any]) -> list[str]:
-    metrics = {name: value for name, value in info.get("metrics", {}).items() if value is not None}
+    metrics = {
+        name: value
+        for name, value in sorted(_part(info, "metrics").items())
+        if isinstance(value, (int, float)) and name.startswith(("train/", "val/", "test/"))
+    }
     if not metrics:
-        return [f"{NOT_STATED[0].upper() + NOT_STATED[1:]}."]
+        return [f"{_capital(NOT_STATED)}."]
     step, epoch = (info.get(key, NOT_STATED) for key in ("step", "epoch"))
-    rows = [f"| {name} | {value:.4g} |" for name, value in sorted(metrics.items())]
-    return [f"As logged when the weights were saved, at step {step} (epoch {epoch}).", "", "| metric | value |",
-            "|---|---|", *rows]  # fmt: skip
+    rows = [f"| {name} | {value:.4g} |" for name, value in metrics.items()]
+    return [f"As logged when the weights were saved, at step {step}, epoch {epoch} (the first is 0).", "",
+            "| metric | value |", "|---|---|", *rows]  # fmt: skip
+
+
+def _part(info: dict[str, Any], name: str) -> dict[str, Any]:
+    found = info.get(name)
+    return found if isinstance(found, dict) else {}
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _list(values: dict[str, Any]) -> list[str]:

@@ -94,7 +94,11 @@ def _read(checkpoint: str) -> Source:
         config, built_for, prefix, info = (described[key] for key in ("config", "built_for", "prefix", "info"))
     except KeyError as error:
         raise CheckpointError(f"'{checkpoint}' does not say the {error} of its network") from None
-    weights = {name.removeprefix(prefix): v for name, v in state["state_dict"].items() if name.startswith(prefix)}
+    if not isinstance(info, dict) or not isinstance(built_for, dict) or not isinstance(prefix, str):
+        raise CheckpointError(f"what '{checkpoint}' says of its network is damaged")
+    weights = {
+        str(name).removeprefix(prefix): v for name, v in state["state_dict"].items() if str(name).startswith(prefix)
+    }
     if not prefix:  # beside the network there are metrics, losses and what is remembered for training
         names = made_network(config, built_for, None, path).state_dict().keys()
         weights = {name: value for name, value in weights.items() if name in names}

@@ -66,10 +66,10 @@ def test_unknown_monitor_is_named(tmp_path, data):
 
 
 def test_incomplete_backbones_are_refused_by_name(tmp_path):
-    with pytest.raises(CheckpointError, match=r"backbone\.json is missing"):
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
         read_network(tmp_path)
-    (tmp_path / "backbone.json").write_text("{")
-    (tmp_path / "backbone.safetensors").write_bytes(b"")
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match="damaged"):
         read_network(tmp_path)
 
