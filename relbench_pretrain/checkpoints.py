@@ -243,9 +243,10 @@ def load_backbone(source: str | Path, weights: bool = True, schema: GraphSchema 
         SchemaError: If the schema given differs in what both have.
     """
     saved = read_network(source)
-    further = schema is not None and schema.node_types != saved.schema.node_types
+    mine = saved.schema
+    further = schema is not None and schema.node_types != mine.node_types
     if further:
-        saved.schema.require_same_structure(schema.restricted(saved.schema), f"checkpoint '{source}'")
+        mine.require_same_structure(schema.restricted(mine), f"checkpoint '{source}'")
     network = load_network(source, weights)
     known = network.backbone if isinstance(network, TaskNetwork) else network
     if not isinstance(known, Backbone):

@@ -105,9 +105,8 @@ def test_pretraining_shares_its_backbone(make, entities, tmp_path):
     assert torch.equal(load_backbone(tmp_path / "shared").state_dict()[name := next(iter(found.state_dict()))],
                        module.backbone.state_dict()[name])  # fmt: skip
     data = json.loads((tmp_path / "shared/config.json").read_text())["info"]["data"]
-    assert (
-        data["dataset"] == entities.dataset.manifest.name and "2023" in data["rows seen, those of validation included"]
-    )
+    assert data["dataset"] == entities.dataset.manifest.name
+    assert "2023" in data["rows seen, held-out ones included"]
 
 
 @pytest.mark.parametrize("time_encoder", [None, TimeEncoder()])
@@ -138,7 +137,7 @@ def test_recommenders_score_the_same(recommendations, tmp_path):
 
 def masked_model(data=None) -> MaskedModeling:
     module = MaskedModeling(NodeBert(1, 8, 2, 8, 0.0, output_width=6))
-    module.nodes, module.length, module.padded = [f"n{i}" for i in range(5)], 4, True
+    module.nodes, module.length, module.padded = [f"n{i}" for i in range(5)], 5, True
     module.configure_model()
     return module
 
