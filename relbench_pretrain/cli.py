@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 
 import yaml
 from jsonargparse import auto_cli
@@ -33,6 +34,7 @@ from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError
 from relbench_pretrain.relational.synthetic import write_demo_database
 from relbench_pretrain.relational.tasks import TaskError
+from relbench_pretrain.safe_loading import not_plain
 from relbench_pretrain.sharing import export
 
 CONFIGS = Path(str(files("relbench_pretrain"))) / "configs"
@@ -199,8 +201,9 @@ def main(args: Sequence[str] | None = None) -> None:
                 parser_kwargs={"prog": "relbench-pretrain"},
                 args=args,
             )
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, UnpicklingError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        told = not_plain("--ckpt_path", error) if isinstance(error, UnpicklingError) else error
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(2)

@@ -36,6 +36,21 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         ) from None
 
 
+def not_plain(path: str | Path, error: pickle.UnpicklingError) -> CheckpointError:
+    """Says why a checkpoint is refused; torch's own message advises to trust it.
+
+    Args:
+        path: The checkpoint.
+        error: What torch said.
+    """
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return CheckpointError(
+        f"'{path}' holds more than tensors and plain values{f' ({found[1]})' if found else ''} and is not loaded, "
+        "since such a file can run code. Checkpoints of runs of the command line hold nothing else; from Python, "
+        "write a folder with save_network"
+    )
+
+
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Reads a Lightning checkpoint that holds tensors and plain values only, as those of the command line do.
 
@@ -45,12 +60,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))  # the rest of the message advises to trust the file
-        raise CheckpointError(
-            f"'{path}' holds more than tensors and plain values{f' ({found[1]})' if found else ''} and is not loaded, "
-            "since such a file can run code. Checkpoints of runs of the command line hold nothing else; from Python, "
-            "write a folder with save_network"
-        ) from None
+        raise not_plain(path, error) from None
     except (RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise CheckpointError(f"'{path}' is no whole checkpoint ({reason}): take another one of the run") from None

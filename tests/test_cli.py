@@ -7,7 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from pickle import UnpicklingError
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -147,20 +147,25 @@ def test_mistakes_get_one_line_and_no_traceback(args, message, run_in, capsys):
     assert message in errors[0]
 
 
-def test_checkpoints_that_can_run_code_are_refused_wherever_they_are_given(run_in, capsys):
+def test_checkpoints_that_can_run_code_are_refused_wherever_they_are_given(run_in, capsys, monkeypatch):
     class Harmful:
         def __reduce__(self):
             return (Path.touch, (run_in / "marker",))
 
     torch.save({"state_dict": {}, "more": Harmful()}, "a.ckpt")
-    with pytest.raises(SystemExit) as end:
-        main(["export", "a.ckpt", "shared"])
-    assert end.value.code == 2
-    message = capsys.readouterr().err
-    assert message.startswith("error: 'a.ckpt' holds more than") and "weights_only" not in message
-    for more in ([], ["--weights_only=null"]):
-        with pytest.raises(UnpicklingError):
-            main(["fit", "--config=contrastive/demo", "--data.dataset=demo-small", *SMALL, "--ckpt_path=a.ckpt", *more])
+    fetched = Path("a.ckpt").absolute()
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda url, weights_only, **_: torch.load(
+        fetched, weights_only=weights_only))  # fmt: skip
+    files = SimpleNamespace(exists=lambda path: True)
+    monkeypatch.setattr("lightning.fabric.plugins.io.torch_io.get_filesystem", lambda path: files)
+    fit = ["fit", "--config=hypergraph/recovery", "--data.graph.num_nodes=5", "--data.num_draws=100", *SMALL]
+    for args in (["export", "a.ckpt", "shared"], [*fit, "--ckpt_path=a.ckpt"], [*fit, "--ckpt_path=https://a/a.ckpt"]):
+        with pytest.raises(SystemExit) as end:
+            main(args)
+        assert end.value.code == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith("error: ") and "more than tensors and plain values" in message
+        assert "weights_only" not in message
     assert sorted(path.name for path in run_in.iterdir() if path.name != "runs") == ["a.ckpt"]
 
 
