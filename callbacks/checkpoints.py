@@ -10,7 +10,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.run_folder import run_folder
-from relbench_pretrain.checkpoints import save_backbone
+from relbench_pretrain.checkpoints import save_network
 
 
 class BackboneCheckpoint(Callback):
@@ -71,9 +71,7 @@ class BackboneCheckpoint(Callback):
         folder = self.folder(trainer) / name
         if not trainer.is_global_zero:
             return
-        metrics = {key: float(value) for key, value in trainer.callback_metrics.items()}
-        info = {"step": trainer.global_step, "epoch": trainer.current_epoch, "metrics": metrics}
-        save_backbone(folder, pl_module.backbone, info)  # type: ignore[arg-type]
+        save_network(folder, pl_module.shared_network(), pl_module.training_info())
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

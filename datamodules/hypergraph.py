@@ -89,6 +89,14 @@ class HypergraphDataModule(SameData):
             "corpus": self.corpus_name,
         }
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a model card says of the data."""
+        kinds = {"dataset": self.source, "draws": self.draws, "masking": self.masking}
+        found: dict[str, Any] = {name: type(part).__name__ for name, part in kinds.items()}
+        sizes = {"nodes": self.num_nodes, "hyperedges": self.truth.num_edges, "training draws": self.num_training}
+        return found | sizes
+
     def prepare_data(self) -> None:
         """Writes the draws, where they are kept in files, on one process of a host."""
         if self.cache_dir is not None:

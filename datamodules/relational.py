@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import torch
 from relbench.base import Table
 from relbench.load import RelBenchDataset
 
 from datamodules.same_data import SameData
-from relbench_pretrain.checkpoints import read_backbone
+from relbench_pretrain.checkpoints import read_network
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph
@@ -29,7 +30,8 @@ class RelationalDataModule(SameData):
         stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
         calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
             Ages of rows do not count as such.
-        checkpoint: A pretrained backbone's folder; its schema, with statistics and category maps, is applied.
+        checkpoint: A pretrained backbone's folder, or its name on the Hub; its schema, with statistics and category
+            maps, is applied.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
         seed: Determines order and content of all batches.
@@ -89,6 +91,15 @@ class RelationalDataModule(SameData):
         """The test time in UNIX seconds."""
         return timestamp_seconds(self.dataset.test_timestamp)
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a model card says of the data; no path, and none of its rows."""
+        until = pd.Timestamp(self.val_time, unit="s").isoformat(sep=" ")
+        return {
+            "dataset": self.dataset.manifest.name,
+            "rows seen, held-out ones included": f"up to {until} (UTC)",
+        }
+
     def held_out_from(self, share: float) -> int:
         """Returns the UNIX second from which on the time before validation is held out from pretraining.
 
@@ -126,7 +137,7 @@ class RelationalDataModule(SameData):
             self._graph = self.index.graph
 
     def _load(self) -> RelationalGraph:
-        schema = read_backbone(self.checkpoint).schema if self.checkpoint else None
+        schema = read_network(self.checkpoint).schema if self.checkpoint else None
         return load_graph(
             self.dataset,
             fitted_until=self.val_time,

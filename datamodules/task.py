@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from relbench.base import EntityTask, RecommendationTask, Table
 from torch import Tensor
@@ -111,6 +111,15 @@ class TaskDataModule(RelationalDataModule):
         """The time regimes of the test loaders, in their order."""
         every: list[Regime] = ["rolling"] if is_autocomplete(self.task) else ["rolling", "frozen"]
         return self.hparams.regimes or every
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a model card says of the data."""
+        share = f"{self.hparams.label_fraction:.2%} of the labels of its training split"
+        return super().about | {
+            "task": f"{self.hparams.task}, {share}",
+            "time regimes of the test": ", ".join(self.regimes),
+        }
 
     def setup(self, stage: str) -> None:
         """Opens the graph and describes the task.

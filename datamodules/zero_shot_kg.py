@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -148,6 +149,20 @@ class ZeroShotKGDataModule(SameData):
             "pictures": sum(image is not None for image in graph.images),
             "vectors of pictures": digest([] if graph.image_vectors is None else [graph.image_vectors]),
         }
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a model card says of the data; no path, and none of its entities."""
+        graph, hparams = self.graph, self.hparams
+        found: dict[str, Any] = {
+            "dataset": Path(hparams.folder).name,
+            "entities": graph.num_entities,
+            "relations": ", ".join(f"{len(graph.relations_of(role))} {role.name.lower()}" for role in Role),
+            "text embedder": type(self.embedder).__name__,
+        }
+        if self.training is None:
+            found |= {"nearest relations": hparams.nearest_relations, "modalities": ", ".join(hparams.modalities)}
+        return found
 
     def prepare_data(self) -> None:
         """Fills the cache of text vectors."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -14,12 +14,13 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_modules.optimizers import optimizer_and_schedule
-from relbench_pretrain.checkpoints import load_backbone, read_backbone
+from lightning_modules.sharing import Sharing
+from relbench_pretrain.checkpoints import load_backbone, read_network
 from relbench_pretrain.evaluation.task_metrics import ERRORS, MAIN_METRIC, relbench_metrics
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.config import from_config, to_config
 from relbench_pretrain.nn.heads import MLPHead
-from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.nn.task_network import TaskNetwork, encode_seeds
 from relbench_pretrain.nn.time_encoder import TimeEncoder
 from relbench_pretrain.nn.two_tower import TwoTower
 from relbench_pretrain.relational.schema import GraphSchema
@@ -28,13 +29,14 @@ from relbench_pretrain.relational.tasks import TaskSpec
 Start = Literal["scratch", "random_frozen", "frozen", "fine_tuned"]
 
 
-class Downstream(LightningModule):
+class Downstream(Sharing, LightningModule):
     """A backbone and a head, trained on a task (Peleška and Šír 2025, downstream).
 
     Args:
         backbone: The network where there is no checkpoint. With one the network is always the checkpoint's, so that
             all starts compare the same one.
-        checkpoint: Folder of a pretrained backbone, as ``BackboneCheckpoint`` writes it.
+        checkpoint: Folder of a pretrained backbone, as ``BackboneCheckpoint`` or ``export`` writes it, or the name of
+            one on the Hub, ``owner/name``.
         start: ``"scratch"`` trains everything from fresh weights; ``"random_frozen"`` keeps a fresh backbone fixed;
             ``"frozen"`` keeps the pretrained one fixed; ``"fine_tuned"`` goes on training it.
         head: What sits on the backbone: an :class:`MLPHead`, or :class:`TwoTower` for recommendations.
@@ -51,6 +53,8 @@ class Downstream(LightningModule):
     Raises:
         ValueError: If the start needs a checkpoint and there is none, or no network is given.
     """
+
+    network_class: ClassVar[type[TaskNetwork]]
 
     def __init__(
         self,
@@ -106,7 +110,7 @@ class Downstream(LightningModule):
         """
         data = self.trainer.datamodule
         if self.checkpoint is not None and self.schema is None:
-            schema = read_backbone(self.checkpoint).schema
+            schema = read_network(self.checkpoint).schema
             found = data.schema.restricted(schema) if self.extra_tables else data.schema
             schema.require_same_structure(found, f"checkpoint '{self.checkpoint}'")
         if self.task is not None and (self.task.kind, self.task.entity_table) != (
@@ -155,13 +159,9 @@ class Downstream(LightningModule):
 
     def encode(self, batch: HeteroData, table: str) -> Tensor:
         """Returns the vectors of the seeds of a batch, ``(num_seeds, channels)``."""
-        seeds = batch[table].batch_size
-        frames = {name: batch[name].tf for name in batch.node_types}
-        age = {name: batch[name].age for name in batch.node_types if "time" in batch[name]}
         extra = self.time_encoder if self.backbone.time_encoder is None else None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.backbone_is_frozen and extra is None)):
-            x = self.backbone(frames, Subgraph.from_batch(batch, {table: seeds}), age, extra)
-        return x[table][:seeds]
+            return encode_seeds(self.backbone, extra, batch, table)
 
     def log_validation(self, metrics: dict[str, Tensor]) -> None:
         """Logs validation metrics, and as ``val/score`` the task's main one, signed so that more is better."""
@@ -220,8 +220,15 @@ class Downstream(LightningModule):
         scale = self.backbone_lr_scale if self.start == "fine_tuned" else 1.0
         return optimizer_and_schedule(groups, self.optimizer, self.lr_scheduler, self.trainer, [1.0, scale])
 
+    def shared_network(self) -> TaskNetwork:
+        """Returns backbone and head."""
+        network = self.network_class(self.backbone, self.head, self.time_encoder)
+        network.task = self.task
+        return network
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores schema and task, without which the weights could not be read again."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["schema"] = self.schema.to_dict()
         checkpoint["task"] = vars(self.task)
         checkpoint["backbone"] = to_config(self.backbone)

@@ -8,13 +8,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from lightning_modules.optimizers import optimizer_and_schedule
+from lightning_modules.sharing import Sharing
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer
 from relbench_pretrain.knowledge_graph.queries import Direction
 
 
-class EpisodicExtrapolation(ZeroShotRanking):
+class EpisodicExtrapolation(Sharing, ZeroShotRanking):
     """Ranks the tails, or heads, of relations that are known by their text alone.
 
     In every training episode a seen relation stands for an unseen one: its triples are hidden, and the network has to
@@ -26,6 +27,8 @@ class EpisodicExtrapolation(ZeroShotRanking):
         optimizer: The optimiser.
         lr_scheduler: A schedule stepped after every batch, or None.
     """
+
+    shared_prefix = "encoder."
 
     def __init__(
         self,
@@ -48,6 +51,10 @@ class EpisodicExtrapolation(ZeroShotRanking):
         # All devices read the same graph; data parallel training need not send it around in every step.
         self._ddp_params_and_buffers_to_ignore = ["relation_texts", *(f"context_{n}" for n in EntityContext._fields)]
         self.make_metrics(data.directions, data.protocol)
+
+    def shared_network(self) -> PairScorer:
+        """Returns what scores pairs."""
+        return self.encoder
 
     def on_fit_start(self) -> None:
         """Shows the encoder all training episodes."""

@@ -11,11 +11,14 @@ from torch_geometric.data import HeteroData
 from lightning_modules.downstream import Downstream
 from relbench_pretrain.evaluation.task_metrics import task_loss, task_metrics
 from relbench_pretrain.nn.heads import MLPHead
-from relbench_pretrain.relational.tasks import BINARY, MULTICLASS, MULTILABEL, REGRESSION
+from relbench_pretrain.nn.task_network import EntityNetwork, entity_output
+from relbench_pretrain.relational.tasks import BINARY, MULTICLASS, MULTILABEL
 
 
 class FineTuning(Downstream):
     """Trains a head, and unless frozen the backbone under it, on an entity task; see :class:`Downstream`."""
+
+    network_class = EntityNetwork
 
     def default_head(self) -> MLPHead:
         """The paper's head."""
@@ -35,10 +38,7 @@ class FineTuning(Downstream):
             Logits of a binary classification or values of a regression ``(num_seeds,)``, else logits
             ``(num_seeds, num_outputs)``.
         """
-        out = self.head(self.encode(batch, self.task.entity_table)).float()
-        if self.task.kind in (BINARY, REGRESSION):
-            out = out.squeeze(-1)
-        return out * self.task.scale + self.task.median if self.task.kind == REGRESSION else out
+        return entity_output(self.head(self.encode(batch, self.task.entity_table)), self.task)
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
         """Returns the task's loss."""

@@ -10,17 +10,14 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from lightning_modules.optimizers import optimizer_and_schedule
-from relbench_pretrain.hypergraph.batches import MaskedBatch, Specials, to_tokens
+from lightning_modules.sharing import Sharing
+from relbench_pretrain.hypergraph.batches import MaskedBatch
 from relbench_pretrain.hypergraph.bert import NodeBert
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
-from relbench_pretrain.hypergraph.rows import widened
 from relbench_pretrain.nn.processes import process_mean
 
-READ_SIZE = 1_024
-"""Sequences that are read at a time."""
 
-
-class MaskedModeling(LightningModule):
+class MaskedModeling(Sharing, LightningModule):
     """Learns which nodes a hyperedge has, from the others, by the cross-entropy of masked nodes.
 
     Source: Chen et al. 2024, section 4: the optimum is P(u|c) = w(c∪u) / Σ_v w(c∪v).
@@ -31,6 +28,8 @@ class MaskedModeling(LightningModule):
         lr_scheduler: A schedule stepped after every batch, or None.
         compile: Whether the network is compiled by ``torch.compile``.
     """
+
+    shared_prefix = "network."
 
     def __init__(
         self,
@@ -57,6 +56,7 @@ class MaskedModeling(LightningModule):
 
     def configure_model(self) -> None:
         """Creates the parameters, which depend on the number of nodes; a second call changes nothing."""
+        self.network.nodes = self.nodes
         if self.nodes is not None and self.network.encoder is None:
             self.network.build(len(self.nodes), self.length, self.padded)
             if self.compile_network:
@@ -99,42 +99,19 @@ class MaskedModeling(LightningModule):
         Returns:
             ``(num_contexts, num_nodes)``, −∞ for nodes of the context; what is left sums to 1.
         """
-        mask = Specials.after(len(self.nodes)).mask
-        number = len(contexts)
-        known = (contexts >= 0).sum(1)
-        shown = np.concatenate([contexts, np.full((number, masked), -1)], axis=1)
-        for offset in range(masked):
-            shown[np.arange(number), known + offset] = mask
-        parts = []
-        for first in range(0, number, READ_SIZE):
-            these = slice(first, first + READ_SIZE)
-            context, place = np.nonzero(contexts[these] >= 0)
-            total = torch.zeros(1, dtype=torch.double)
-            for offset in range(masked):
-                logits = self._read(shown[these], known[these] + offset)
-                logits[context, contexts[these][context, place]] = -torch.inf
-                total = total + logits.softmax(-1) / masked
-            parts.append(total.log().numpy())
-        return np.concatenate(parts)
-
-    @torch.no_grad()
-    def _read(self, shown: np.ndarray, place: np.ndarray) -> Tensor:
-        """Returns the logits of all nodes at a place of each sequence ``(num_sequences, num_nodes)``, on the CPU."""
-        filled = widened(shown, self.length - 2) if self.padded else shown
-        tokens = torch.from_numpy(to_tokens(filled, Specials.after(len(self.nodes)))).to(self.device)
-        row = torch.arange(len(shown), device=self.device)
-        training = self.network.training
-        self.network.eval()
-        logits = self.network(tokens, row, torch.from_numpy(place + 1).to(self.device))
-        self.network.train(training)
-        return logits.float().cpu().double()
+        return self.network.log_conditionals(contexts, masked)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule."""
         return optimizer_and_schedule(self.parameters(), self.optimizer, self.lr_scheduler, self.trainer)
 
+    def shared_network(self) -> NodeBert:
+        """Returns the masked model."""
+        return self.network
+
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Stores what the vocabulary is."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["hypergraph"] = {"nodes": self.nodes, "length": self.length, "padded": self.padded}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:

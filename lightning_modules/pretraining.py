@@ -10,11 +10,12 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 
 from lightning_modules.optimizers import optimizer_and_schedule
+from lightning_modules.sharing import Sharing
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.relational.schema import GraphSchema
 
 
-class Pretraining(LightningModule):
+class Pretraining(Sharing, LightningModule):
     """A backbone under pretraining; subclasses bring the objective.
 
     Args:
@@ -22,6 +23,8 @@ class Pretraining(LightningModule):
         optimizer: The optimiser.
         lr_scheduler: A schedule stepped after every batch, or None.
     """
+
+    shared_prefix = "backbone."
 
     def __init__(
         self, backbone: Backbone, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None
@@ -55,8 +58,13 @@ class Pretraining(LightningModule):
         """Makes the optimiser and, where there is one, the schedule."""
         return optimizer_and_schedule(self.parameters(), self.optimizer, self.lr_scheduler, self.trainer)
 
+    def shared_network(self) -> Backbone:
+        """Returns the backbone; what the objective has beside it is of no use elsewhere."""
+        return self.backbone
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores the schema, without which the weights could not be read again."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["schema"] = self.schema.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

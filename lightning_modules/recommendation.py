@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 
 from lightning_modules.downstream import Downstream
 from relbench_pretrain.evaluation.task_metrics import average_precisions
+from relbench_pretrain.nn.task_network import RecommendationNetwork, meetings_of
 from relbench_pretrain.nn.two_tower import Meetings, TwoTower
 
 
@@ -21,6 +22,8 @@ class Recommendation(Downstream):
 
     See :class:`Downstream` for the arguments.
     """
+
+    network_class = RecommendationNetwork
 
     def default_head(self) -> TwoTower:
         """Two towers."""
@@ -43,15 +46,7 @@ class Recommendation(Downstream):
 
     def meetings(self, batch: HeteroData) -> Meetings:
         """Returns which destinations the subgraph of each source holds; its own row is none."""
-        table = self.task.destination_table
-        store = batch[table]
-        ends = [(batch[e].edge_index[1], batch[e].age) for e in batch.edge_types if e[2] == table]
-        links, age = (torch.cat(part) for part in zip(*ends, strict=True))
-        met = Meetings.of_subgraphs(store.n_id, store.batch, links, age)
-        if table != self.task.entity_table:
-            return met
-        others = torch.arange(len(store.n_id), device=links.device) >= store.batch_size
-        return Meetings(met.source[others], met.row[others], met.features[others])
+        return meetings_of(batch, self.task)
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
         """Returns the loss, the mean over seeds."""

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_modules.sharing import Sharing
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.extrapolation.batches import AdversarialBatch, ExtractorBatch, FusionBatch
@@ -31,6 +32,7 @@ from relbench_pretrain.knowledge_graph.extrapolation.generator import (
 )
 from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner
 from relbench_pretrain.knowledge_graph.extrapolation.modalities import ReadingSpec
+from relbench_pretrain.knowledge_graph.extrapolation.network import ExtrapolationNetwork
 from relbench_pretrain.knowledge_graph.extrapolation.pairs import NeighborTable, RelationPairs, pair_vectors
 from relbench_pretrain.knowledge_graph.extrapolation.tables import GraphTables, encode_entities, encode_graph
 from relbench_pretrain.knowledge_graph.extrapolation.weights import load_learner
@@ -40,7 +42,7 @@ WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
 """Weights of the fusion losses (Cai et al. 2024, L_fusion)."""
 
 
-class RelationExtrapolation(ZeroShotRanking):
+class RelationExtrapolation(Sharing, ZeroShotRanking):
     """MRE (Cai et al. 2024): relations that are known by their text alone get vectors from a generator.
 
     In every stage the neighbours are those of seen triples. Of them the consolidator sees what the learner
@@ -155,12 +157,16 @@ class RelationExtrapolation(ZeroShotRanking):
         if self.specs is None:
             return
         first = self.generator.layers is None
-        self.learner.build(self.specs, self.sizes[0])
-        self.consolidator.build(self.learner.entity_width, self.learner.relation_width, self.sizes[1])
-        self.generator.build(self.learner.relation_width)
-        self.critic.build(self.sizes[1])
+        self.shared_network()  # creates them
         if first:
             self.register_buffer("history", torch.zeros(self.sizes[0], self.learner.entity_width))
+
+    def shared_network(self) -> ExtrapolationNetwork:
+        """Returns all parts, without what is remembered of entities for training."""
+        parts = (self.learner, self.consolidator, self.score, self.extractor, self.generator, self.critic)
+        network = ExtrapolationNetwork(*parts)
+        network.build(self.specs, self.sizes)
+        return network
 
     def on_train_start(self) -> None:
         """Encodes all entities, from which the first batches take their neighbours."""
@@ -360,6 +366,7 @@ class RelationExtrapolation(ZeroShotRanking):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores what the parameters' shapes depend on, and how far the generator has come."""
+        super().on_save_checkpoint(checkpoint)
         specs = {name: list(spec) for name, spec in (self.specs or {}).items()}
         checkpoint["graph"] = {"specs": specs, "sizes": list(self.sizes), "generator_steps": self.generator_steps}
         if self.specs is not None and self.trainer.world_size > 1:  # each has seen other entities

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import yaml
@@ -35,6 +36,8 @@ from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError
 from relbench_pretrain.relational.synthetic import write_demo_database
 from relbench_pretrain.relational.tasks import TaskError
+from relbench_pretrain.safe_loading import not_plain
+from relbench_pretrain.sharing import export
 
 CONFIGS = Path(str(files("relbench_pretrain"))) / "configs"
 EXPERIMENTS = CONFIGS / "experiment"
@@ -72,6 +75,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "baseline": baseline,
     "ask": ask,
     "align": align,
+    "export": export,
 }
 
 
@@ -133,11 +137,13 @@ class RelBenchPretrainCLI(LightningCLI):
         """Tests the checkpoint that validation chose, if that is wanted; without validation the last weights."""
         if self.config["fit"].test_after_fit and not (self.trainer.interrupted or self.trainer.fast_dev_run):
             chosen = "best" if getattr(self.trainer.checkpoint_callback, "best_model_path", "") else None
-            self.trainer.test(self.model, self.datamodule, ckpt_path=chosen, weights_only=False)
+            self.trainer.test(self.model, self.datamodule, ckpt_path=chosen, weights_only=True)
 
     def before_instantiate_classes(self) -> None:
-        """Lets the data take the schema of the checkpoint that the model starts from."""
+        """Lets the data take the schema of the checkpoint that the model starts from, and runs no code of a file."""
         config = self.config[self.subcommand]
+        if config.get("weights_only") is None:  # Lightning's own default trusts checkpoints that come by http
+            config["weights_only"] = True
         checkpoint = config.get("model.init_args.checkpoint")
         if checkpoint is not None and "checkpoint" in (config.get("data.init_args") or {}):
             config["data.init_args.checkpoint"] = config.get("data.init_args.checkpoint") or checkpoint
@@ -208,8 +214,9 @@ def main(args: Sequence[str] | None = None) -> None:
                 parser_kwargs={"prog": "relbench-pretrain"},
                 args=args,
             )
-    except USER_ERRORS as error:
+    except (*USER_ERRORS, UnpicklingError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        print(f"error: {error}", file=sys.stderr)
+        told = not_plain("--ckpt_path", error) if isinstance(error, UnpicklingError) else error
+        print(f"error: {told}", file=sys.stderr)
         sys.exit(2)

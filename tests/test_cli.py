@@ -7,12 +7,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 import yaml
 from jsonargparse import ArgumentParser
 
+from relbench_pretrain import from_pretrained
+from relbench_pretrain.checkpoints import load_backbone, read_network
 from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
 from relbench_pretrain.evaluation.experiments import expanded
 from relbench_pretrain.evaluation.study import experiment_plans, plan, study
@@ -45,7 +48,7 @@ def pretrained(tmp_path_factory):
 @pytest.mark.parametrize("config", PRETRAINING, ids=str)
 def test_every_shipped_pretraining_takes_a_step(config, run_in, rel_f1):
     main(["fit", f"--config={config}", *dataset_options(config, rel_f1), *SMALL, "--trainer.limit_val_batches=1"])
-    assert (run_in / "runs/run/version_0/backbone/last/backbone.safetensors").is_file()
+    assert (run_in / "runs/run/version_0/backbone/last/model.safetensors").is_file()
     assert (run_in / "runs/run/version_0/config.yaml").is_file()
 
 
@@ -106,6 +109,9 @@ def test_relations_given_as_texts_get_triples(experiment, run_in, capsys):
         rows = list(csv.DictReader(file))
     assert [row["head"] for row in rows] == ["e1"] * 3 + ["e2"] * 3
     assert all(row["tail"] != row["head"] for row in rows)
+    main(["export", "runs/run/version_0/checkpoints/best.ckpt", "shared"])
+    assert sum(p.numel() for p in from_pretrained("shared").parameters())
+    assert "* entities: " in Path("shared/README.md").read_text()
     if experiment == "demo-mre":
         return  # heads are looked up in the same way
     with pytest.raises(SystemExit):
@@ -141,6 +147,28 @@ def test_mistakes_get_one_line_and_no_traceback(args, message, run_in, capsys):
     assert message in errors[0]
 
 
+def test_checkpoints_that_can_run_code_are_refused_wherever_they_are_given(run_in, capsys, monkeypatch):
+    class Harmful:
+        def __reduce__(self):
+            return (Path.touch, (run_in / "marker",))
+
+    torch.save({"state_dict": {}, "more": Harmful()}, "a.ckpt")
+    fetched = Path("a.ckpt").absolute()
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", lambda url, weights_only, **_: torch.load(
+        fetched, weights_only=weights_only))  # fmt: skip
+    files = SimpleNamespace(exists=lambda path: True)
+    monkeypatch.setattr("lightning.fabric.plugins.io.torch_io.get_filesystem", lambda path: files)
+    fit = ["fit", "--config=hypergraph/recovery", "--data.graph.num_nodes=5", "--data.num_draws=100", *SMALL]
+    for args in (["export", "a.ckpt", "shared"], [*fit, "--ckpt_path=a.ckpt"], [*fit, "--ckpt_path=https://a/a.ckpt"]):
+        with pytest.raises(SystemExit) as end:
+            main(args)
+        assert end.value.code == 2
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith("error: ") and "more than tensors and plain values" in message
+        assert "weights_only" not in message
+    assert sorted(path.name for path in run_in.iterdir() if path.name != "runs") == ["a.ckpt"]
+
+
 @pytest.mark.parametrize("config", ["contrastive/demo", "forecast/demo"])
 def test_resuming_takes_up_step_and_weights(config, run_in):
     common = ["fit", f"--config={config}", "--data.dataset=demo-small", "--trainer.enable_progress_bar=false",
@@ -153,6 +181,11 @@ def test_resuming_takes_up_step_and_weights(config, run_in):
     main([*common, "--trainer.max_steps=4", f"--ckpt_path={checkpoint}"])
     (resumed,) = (run_in / "runs/run/version_1/checkpoints").glob("*.ckpt")
     assert torch.load(resumed, weights_only=True)["global_step"] == 4
+    main(["export", str(resumed), "shared", "--licence=mit"])
+    weights, last = (load_backbone(f).state_dict() for f in ("shared", "runs/run/version_1/backbone/last"))
+    assert all(torch.equal(value, weights[name]) for name, value in last.items())
+    info = read_network("shared").info
+    assert info["step"] == 4 and info["data"]["dataset"] and "val/loss" in info["metrics"]
 
 
 def test_fit_then_test_names_the_regime(run_in, pretrained):
@@ -163,6 +196,8 @@ def test_fit_then_test_names_the_regime(run_in, pretrained):
     main(["test", *common, f"--ckpt_path={best}"])
     with (run_in / "runs/run/version_1/metrics.csv").open() as file:
         (row,) = csv.DictReader(file)
+    main(["export", str(best), "shared"])
+    assert from_pretrained("shared").task.name == "customer-churn"
     assert 0 <= float(row["test/rolling/roc_auc"]) <= 1
 
 

@@ -63,7 +63,7 @@ def test_every_relbench_pretrain_command_runs(run_in, rel_f1, monkeypatch, wandb
             continue
         main(args)
     monkeypatch.chdir(run_in)
-    assert (run_in / "runs/run/version_0/backbone/best/backbone.safetensors").is_file()
+    assert (run_in / "runs/run/version_0/backbone/best/model.safetensors").is_file()
     for code in blocks("python"):
         exec(code, {})
 

@@ -45,7 +45,7 @@ def embed(
     """Writes one vector per row of a table to a parquet file, with keys and times, batch by batch.
 
     Args:
-        checkpoint: Folder of a pretrained backbone.
+        checkpoint: Folder of a pretrained backbone, or its name on the Hub.
         table: The table.
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``; of the checkpoint's structure.
         output_file: The file, whose columns are ``row``, the table's primary key and time, and ``embedding``.

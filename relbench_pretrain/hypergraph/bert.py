@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relbench_pretrain.hypergraph.batches import NUM_SPECIAL, Specials
+from relbench_pretrain.hypergraph.batches import NUM_SPECIAL, Specials, to_tokens
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
+from relbench_pretrain.hypergraph.rows import widened
+from relbench_pretrain.nn.shared_network import SharedNetwork
 
 if TYPE_CHECKING:
     from transformers import BertModel
     from transformers.models.bert.modeling_bert import BertLayer
 
 
-class NodeBert(nn.Module):
+READ_SIZE = 1_024
+"""Sequences that are read at a time."""
+
+
+class NodeBert(SharedNetwork):
     """Hugging Face's BERT, trained from scratch (Chen et al. 2024, section 5; Devlin et al. 2019).
 
     The defaults are BERT-base, as in the paper. A small one with an output width of a quarter of the nodes or more
@@ -57,6 +64,7 @@ class NodeBert(nn.Module):
         self.output_width, self.positions = output_width, positions
         self.encoder: BertModel | None = None
         self.last: BertLayer | None = None
+        self.nodes: list[str] | None = None
 
     def build(self, num_nodes: int, length: int, padded: bool = True) -> None:
         """Creates the parameters; a second call changes nothing.
@@ -84,7 +92,7 @@ class NodeBert(nn.Module):
             pad_token_id=Specials.after(num_nodes).pad,
         )
         config._attn_implementation = "sdpa"
-        self.num_nodes, self.padded = num_nodes, padded
+        self.num_nodes, self.length, self.padded = num_nodes, length, padded
         self.encoder = BertModel(config, add_pooling_layer=False)
         self.last = BertLayer(config)
         self.last.apply(self.encoder._init_weights)
@@ -96,6 +104,58 @@ class NodeBert(nn.Module):
             self.transform.LayerNorm = nn.LayerNorm(self.output_width, eps=config.layer_norm_eps)
             self.decoder = nn.Linear(self.output_width, num_nodes, bias=False)
             nn.init.normal_(self.decoder.weight, std=config.initializer_range)
+
+    def built_for(self) -> dict[str, Any] | None:
+        """Returns the names of the nodes, the length of sequences and whether they differ in it."""
+        if self.encoder is None:
+            return None
+        nodes = self.nodes or [str(i) for i in range(self.num_nodes)]
+        return {"nodes": nodes, "length": self.length, "padded": self.padded}
+
+    def build_for(self, description: dict[str, Any]) -> None:
+        """Creates the parameters for the nodes."""
+        self.nodes = list(description["nodes"])
+        self.build(len(self.nodes), description["length"], description["padded"])
+
+    def log_conditionals(self, contexts: np.ndarray, masked: int = 1) -> np.ndarray:
+        """Returns the log-probability of every node at a masked place beside a context.
+
+        Args:
+            contexts: Nodes, −1 at the end ``(num_contexts, width)``; width 0 shows no node.
+            masked: How many nodes are masked beside it; of their places the mean is taken.
+
+        Returns:
+            ``(num_contexts, num_nodes)``, −∞ for nodes of the context; what is left sums to 1.
+        """
+        mask = Specials.after(self.num_nodes).mask
+        number = len(contexts)
+        known = (contexts >= 0).sum(1)
+        shown = np.concatenate([contexts, np.full((number, masked), -1)], axis=1)
+        for offset in range(masked):
+            shown[np.arange(number), known + offset] = mask
+        parts = []
+        for first in range(0, number, READ_SIZE):
+            these = slice(first, first + READ_SIZE)
+            context, place = np.nonzero(contexts[these] >= 0)
+            total = torch.zeros(1, dtype=torch.double)
+            for offset in range(masked):
+                logits = self._read(shown[these], known[these] + offset)
+                logits[context, contexts[these][context, place]] = -torch.inf
+                total = total + logits.softmax(-1) / masked
+            parts.append(total.log().numpy())
+        return np.concatenate(parts)
+
+    @torch.no_grad()
+    def _read(self, shown: np.ndarray, place: np.ndarray) -> Tensor:
+        """Returns the logits of all nodes at a place of each sequence ``(num_sequences, num_nodes)``, on the CPU."""
+        filled = widened(shown, self.length - 2) if self.padded else shown
+        tokens = torch.from_numpy(to_tokens(filled, Specials.after(self.num_nodes))).to(self.bias.device)
+        row = torch.arange(len(shown), device=tokens.device)
+        training = self.training
+        self.eval()
+        logits = self(tokens, row, torch.from_numpy(place + 1).to(tokens.device))
+        self.train(training)
+        return logits.float().cpu().double()
 
     def forward(self, tokens: Tensor, row: Tensor, column: Tensor) -> Tensor:
         """Returns the logits of all nodes at some places.

@@ -39,6 +39,8 @@ class BoostedRanker(PairScorer):
     ) -> None:
         super().__init__()
         self.num_trees, self.num_wrong, self.num_threads = num_trees, num_wrong, num_threads
+        self.learning_rate, self.num_leaves = learning_rate, num_leaves
+        self.feature_share, self.seed = feature_share, seed
         self.parameters_of_trees = {
             "objective": "lambdarank", "learning_rate": learning_rate, "num_leaves": num_leaves, "seed": seed,
             "feature_fraction": feature_share, "bagging_fraction": 0.8, "bagging_freq": 1, "min_data_in_leaf": 50,

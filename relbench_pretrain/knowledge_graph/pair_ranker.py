@@ -33,6 +33,8 @@ class PairRanker(PairScorer):
         self, num_members: int = 4, hidden_channels: int = 128, dropout: float = 0.2, input_dropout: float = 0.1
     ) -> None:
         super().__init__()
+        self.num_members, self.hidden_channels = num_members, hidden_channels
+        self.dropout, self.input_dropout = dropout, input_dropout
         self.members = nn.ModuleList(
             nn.Sequential(
                 nn.Dropout(input_dropout),

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
+from relbench_pretrain.nn.shared_network import SharedNetwork
 
 
 class EntityContext(NamedTuple):
@@ -38,7 +39,7 @@ class EntityContext(NamedTuple):
         return cls(relation_text[: neighborhood.num_relations], number > 0, counts.coalesce())
 
 
-class PairScorer(nn.Module):
+class PairScorer(SharedNetwork):
     """Base of what ranks candidates for a relation that has no triples."""
 
     @abstractmethod

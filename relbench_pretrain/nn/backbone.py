@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch_frame import TensorFrame
 
 from relbench_pretrain.nn.graph_sage import GraphEncoder
+from relbench_pretrain.nn.shared_network import SharedNetwork
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.nn.table_encoders import TableEncoder
 from relbench_pretrain.nn.time_encoder import TimeEncoder
 from relbench_pretrain.relational.schema import GraphSchema
 
 
-class Backbone(nn.Module):
+class Backbone(SharedNetwork):
     """Attribute encoders and tabular model, optionally relative time, graph encoder (Peleška and Šír 2025).
 
     Args:
@@ -55,6 +57,14 @@ class Backbone(nn.Module):
         self.graph_encoder.build(schema, self.channels)
         if self.time_encoder is not None:
             self.time_encoder.build(schema, self.channels)
+
+    def built_for(self) -> dict[str, Any] | None:
+        """Returns the schema."""
+        return None if self.schema is None else {"schema": self.schema.to_dict()}
+
+    def build_for(self, description: dict[str, Any]) -> None:
+        """Creates all parameters for the schema."""
+        self.build(GraphSchema.from_dict(description["schema"]))
 
     @torch.no_grad()
     def take_from(self, other: Backbone) -> list[str]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import os
 from typing import Any
 
 from torch import nn
 
+from relbench_pretrain.safe_loading import CheckpointError
+
 Config = dict[str, Any]
+
+TRUSTED_VARIABLE = "RELBENCH_PRETRAIN_TRUSTED_PACKAGES"
+"""Names the packages, beside this one, whose networks may be made of what a file says."""
 
 
 def to_config(component: nn.Module) -> Config:
@@ -24,22 +30,26 @@ def to_config(component: nn.Module) -> Config:
         TypeError: If an argument is not kept, or is neither plain nor a component.
     """
     init_args = {}
-    for name in inspect.signature(type(component).__init__).parameters:
-        if name == "self":
-            continue
+    for name in _arguments(type(component)):
         if not hasattr(component, name):
             raise TypeError(f"{type(component).__name__} does not keep its argument '{name}' as an attribute")
         init_args[name] = _plain(getattr(component, name), f"{type(component).__name__}.{name}")
     return {"class_path": f"{type(component).__module__}.{type(component).__qualname__}", "init_args": init_args}
 
 
+def _arguments(kind: type[nn.Module]) -> list[str]:
+    if kind.__init__ is nn.Module.__init__:
+        return []
+    return [name for name in inspect.signature(kind.__init__).parameters if name != "self"]
+
+
 def _plain(value: Any, name: str) -> Any:
+    if isinstance(value, (list, tuple, nn.ModuleList)):
+        return [_plain(v, name) for v in value]
     if isinstance(value, nn.Module):
         return to_config(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
-    if isinstance(value, (list, tuple)):
-        return [_plain(v, name) for v in value]
     if isinstance(value, dict):
         return {str(k): _plain(v, name) for k, v in value.items()}
     raise TypeError(f"{name} is a {type(value).__name__}; only plain values and modules can be described")
@@ -49,19 +59,42 @@ def from_config(config: Config) -> nn.Module:
     """Makes the component that :func:`to_config` described.
 
     Raises:
-        ValueError: If the class is none, or not a module: a description from elsewhere can make nothing else.
+        CheckpointError: If the class is none, no module, or of a package that is not trusted, which is not even
+            imported; or if the arguments are not its.
     """
-    module_name, _, class_name = config["class_path"].rpartition(".")
+    try:
+        path, init_args = config["class_path"], dict(config["init_args"])
+        found = _trusted_class(path)
+        return found(**{name: _build(value) for name, value in init_args.items()})
+    except CheckpointError:
+        raise
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{str(config)[:200]} describes no network of this version: {error}") from error
+
+
+def _trusted_class(path: str) -> type[nn.Module]:
+    module_name, _, class_name = str(path).rpartition(".")
+    own = __name__.partition(".")[0]
+    trusted = {own, *os.environ.get(TRUSTED_VARIABLE, "").replace(",", " ").split()}
+    if module_name.partition(".")[0] not in trusted:
+        raise CheckpointError(
+            f"'{path}' is no class of {own} and is not loaded: if you trust its package, name that in "
+            f"the environment variable {TRUSTED_VARIABLE}"
+        )
     try:
         found = getattr(importlib.import_module(module_name), class_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"there is no class '{config['class_path']}': install the package that has it") from error
+    except (ImportError, AttributeError) as error:
+        raise CheckpointError(f"there is no class '{path}': install the package or version that has it") from error
     if not (inspect.isclass(found) and issubclass(found, nn.Module)):
-        raise ValueError(f"'{config['class_path']}' is no torch module and is not loaded")
-    return found(**{name: _build(value) for name, value in config["init_args"].items()})
+        raise CheckpointError(f"'{path}' is no torch module and is not loaded")
+    if found.__module__.partition(".")[0] not in trusted:
+        raise CheckpointError(f"'{path}' belongs to '{found.__module__}' and is not loaded")
+    return found
 
 
 def _build(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_build(v) for v in value]
     if isinstance(value, dict) and set(value) == {"class_path", "init_args"}:
         return from_config(value)
     return value

@@ -13,7 +13,7 @@ from callbacks import BackboneCheckpoint, CollapseMonitor, LossNormalization, Mu
 from callbacks.diagnostics import evenness
 from datamodules import ContrastiveDataModule
 from lightning_modules import ContrastivePretraining
-from relbench_pretrain.checkpoints import CheckpointError, load_backbone, read_backbone
+from relbench_pretrain.checkpoints import CheckpointError, load_backbone, read_network
 from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast, RunningMagnitude
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder
 
@@ -45,7 +45,7 @@ def test_backbones_are_written_best_and_last_and_load_without_lightning(tmp_path
     last = load_backbone(folder / "last")
     for name, value in module.backbone.state_dict().items():
         assert torch.equal(last.state_dict()[name], value), name
-    saved = read_backbone(folder / "best")
+    saved = read_network(folder / "best")
     assert saved.info["step"] == 3
     assert saved.schema.fitted_hash == data.schema.fitted_hash
     fresh = load_backbone(folder / "last", weights=False)
@@ -66,12 +66,12 @@ def test_unknown_monitor_is_named(tmp_path, data):
 
 
 def test_incomplete_backbones_are_refused_by_name(tmp_path):
-    with pytest.raises(CheckpointError, match=r"backbone\.json is missing"):
-        read_backbone(tmp_path)
-    (tmp_path / "backbone.json").write_text("{")
-    (tmp_path / "backbone.safetensors").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        read_network(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    (tmp_path / "model.safetensors").write_bytes(b"")
     with pytest.raises(CheckpointError, match="damaged"):
-        read_backbone(tmp_path)
+        read_network(tmp_path)
 
 
 def test_running_magnitude_is_learned_in_training_and_checkpointed(tmp_path, data):

@@ -27,7 +27,7 @@ def test_two_processes_share_seeds_without_overlap_and_keep_equal_weights(tmp_pa
     assert all(len(s) == 3 * 8 for s in seeds)
     assert not seeds[0] & seeds[1]
     assert len(list(tmp_path.glob("run/version_*"))) == 1
-    assert (tmp_path / "run/version_0/backbone/last/backbone.safetensors").is_file()
+    assert (tmp_path / "run/version_0/backbone/last/model.safetensors").is_file()
 
 
 @pytest.mark.ddp

@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 
 from datamodules import EntityTaskDataModule
 from lightning_modules import FineTuning
-from relbench_pretrain.checkpoints import save_backbone
+from relbench_pretrain.checkpoints import save_network
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder, TemporalTransformer, TimeEncoder
 from relbench_pretrain.relational.schema import SchemaError
 
@@ -33,7 +33,7 @@ def checkpoint(data, tmp_path_factory):
     torch.manual_seed(7)
     backbone = network()
     backbone.build(data.schema)
-    return str(save_backbone(tmp_path_factory.mktemp("backbone") / "best", backbone))
+    return str(save_network(tmp_path_factory.mktemp("backbone") / "best", backbone))
 
 
 def fit(module, data, folder, **kwargs) -> Trainer:
@@ -125,7 +125,7 @@ def test_backbones_of_another_database_are_refused_with_the_difference(data, tmp
     other.setup("fit")
     backbone = network()
     backbone.build(other.schema)
-    folder = str(save_backbone(tmp_path / "other", backbone))
+    folder = str(save_network(tmp_path / "other", backbone))
     with pytest.raises(SchemaError, match=r"\+ table 'products': column 'price' is numerical"):
         fit(FineTuning(checkpoint=folder, start="fine_tuned"), data, tmp_path)
 
@@ -210,7 +210,7 @@ def test_weights_for_further_tables_are_fresh_and_the_others_those_of_the_checkp
     torch.manual_seed(3)
     backbone = Backbone(LinearTableEncoder(), encoder, channels=16)
     backbone.build(data.schema)
-    folder = save_backbone(tmp_path / "best", backbone)
+    folder = save_network(tmp_path / "best", backbone)
     old, new = backbone.state_dict(), load_backbone(folder, schema=labels.schema)
     state, rows = new.state_dict(), new.graph_encoder.row_names()
     mine = {f"graph_encoder.{key}": value for key, value in rows.items()}

@@ -14,6 +14,7 @@ from transformers import BertModel
 
 from datamodules import HypergraphDataModule
 from lightning_modules import MaskedModeling
+from relbench_pretrain import from_pretrained
 from relbench_pretrain.cli import main
 from relbench_pretrain.hypergraph import (
     ConnectedRandomGraph,
@@ -154,6 +155,8 @@ def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run_in):
 def test_a_checkpoint_of_other_nodes_is_refused(run_in, capsys):
     main([*ARGS, "--trainer.max_steps=1", "--trainer.val_check_interval=1"])
     checkpoint = next((run_in / "runs/run/version_0/checkpoints").glob("*.ckpt"))
+    main(["export", str(checkpoint), "shared"])
+    assert from_pretrained("shared").nodes == [str(i) for i in range(12)]
     with pytest.raises(SystemExit):
         main(["test", *ARGS[1:], "--data.graph.num_nodes=13", f"--ckpt_path={checkpoint}"])
     assert "and the data have 13, '0' and so on" in capsys.readouterr().err

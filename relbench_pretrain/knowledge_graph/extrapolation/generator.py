@@ -27,7 +27,7 @@ class PairExtractor(nn.Module):
 
     def __init__(self, channels: int = 200, dropout: float = 0.0) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.dropout = channels, dropout
         half = channels // 2
         self.entity = nn.ModuleList(nn.Linear(channels, half) for _ in range(2))
         self.neighbors = nn.ModuleList(nn.Linear(channels, half) for _ in range(2))

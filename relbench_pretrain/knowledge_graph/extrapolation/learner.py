@@ -64,7 +64,7 @@ class EntityTable(Learner):
 
     def __init__(self, width: int = 200) -> None:
         super().__init__()
-        self.entity_width = width
+        self.width = self.entity_width = width
         self.table: nn.Embedding | None = None
 
     def build(self, specs: dict[str, ReadingSpec], num_entities: int) -> None:

@@ -67,7 +67,9 @@ class M3AE(Learner):
         super().__init__()
         if not 0 < mask_ratio < 1:
             raise ValueError(f"mask_ratio must be between 0 and 1, got {mask_ratio}")
-        self.entity_width = self.relation_width = width
+        self.width = self.entity_width = self.relation_width = width
+        self.depth, self.heads = depth, heads
+        self.decoder_depth, self.decoder_heads, self.dropout = decoder_depth, decoder_heads, dropout
         self.decoder_width = decoder_width
         self.patch, self.vector_pieces = patch, vector_pieces
         self.mask_ratio, self.temperature = mask_ratio, temperature

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 
-import torch
 from huggingface_hub import hf_hub_download
-from safetensors.torch import load_file
 from torch import Tensor
 
-from relbench_pretrain.checkpoints import CheckpointError
 from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner
+from relbench_pretrain.safe_loading import CheckpointError, read_checkpoint, read_tensors
 
 FILE = "model.safetensors"
 
@@ -43,22 +40,17 @@ def load_learner(learner: Learner, source: str) -> None:
 
 
 def _read(source: str) -> dict[str, Tensor]:
-    path = Path(source)
+    path = Path(source).expanduser()
     if path.suffix == ".ckpt" and path.is_file():
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-        except (RuntimeError, KeyError) as error:
-            raise CheckpointError(f"'{source}' is no whole checkpoint of a module ({error})") from None
-        except pickle.UnpicklingError as error:
-            raise CheckpointError(
-                f"'{source}' holds more than tensors and plain values, and is not loaded: {error}"
-            ) from None
+        return read_checkpoint(path)["state_dict"]
     if path.is_dir():
         path = path / FILE
     if path.is_file():
-        return load_file(path)
+        return read_tensors(path)
     try:
-        return load_file(hf_hub_download(source, FILE))
+        return read_tensors(hf_hub_download(source, FILE))
+    except CheckpointError:
+        raise
     except Exception as error:  # whatever the Hub's client raises
         raise CheckpointError(
             f"no weights in '{source}' ({error}): give a file, a folder with {FILE} or a model on the Hub"

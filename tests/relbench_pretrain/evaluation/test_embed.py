@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from datamodules import EntityTaskDataModule
-from relbench_pretrain.checkpoints import save_backbone
+from relbench_pretrain.checkpoints import save_network
 from relbench_pretrain.evaluation.embed import embed
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder
 from relbench_pretrain.relational.database import load_database, open_dataset
@@ -20,7 +20,7 @@ def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
     backbone = Backbone(LinearTableEncoder(), GraphSAGE(), channels=8)
     backbone.build(data.schema)
-    return str(save_backbone(tmp_path_factory.mktemp("embed") / "best", backbone))
+    return str(save_network(tmp_path_factory.mktemp("embed") / "best", backbone))
 
 
 def test_every_row_has_a_vector_with_its_key_and_time(checkpoint, tmp_path):

@@ -7,6 +7,8 @@ import sys
 import pytest
 import torch
 
+from relbench_pretrain import from_pretrained
+from relbench_pretrain.checkpoints import save_network
 from relbench_pretrain.knowledge_graph.boosted_ranker import BoostedRanker
 from relbench_pretrain.knowledge_graph.episodes import Episode, no_paths
 from relbench_pretrain.knowledge_graph.pair_features import NUM_FEATURES
@@ -29,13 +31,15 @@ def boosted(**options):
 
 
 @pytest.mark.parametrize("make", [PairRanker, boosted, lambda: MeanRanker([PairRanker(2), boosted()])])
-def test_scores_are_finite_but_for_no_candidate_and_come_again_from_the_state(make):
+def test_scores_are_finite_but_for_no_candidate_and_come_again_from_state_and_folder(make, tmp_path):
     ranker = make()
     ranker.prepare([episode(1), episode(2)])
     ranker.eval()
     scores = ranker(episode(), None, None)
     assert scores.shape == (40, 11)
     assert torch.equal(scores == -torch.inf, episode().candidate < 0)
+    shared = from_pretrained(save_network(tmp_path / "shared", ranker))
+    assert torch.equal(shared(episode(), None, None), scores)
     again = make().eval()
     again.load_state_dict(ranker.state_dict())
     assert torch.allclose(again(episode(), None, None), scores)

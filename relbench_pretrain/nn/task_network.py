@@ -1,0 +1,144 @@
+"""A backbone with what was trained on it for a task."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch_geometric.data import HeteroData
+
+from relbench_pretrain.nn.backbone import Backbone
+from relbench_pretrain.nn.heads import MLPHead
+from relbench_pretrain.nn.shared_network import SharedNetwork
+from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.nn.time_encoder import TimeEncoder
+from relbench_pretrain.nn.two_tower import Meetings, TwoTower
+from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.tasks import BINARY, REGRESSION, TaskSpec
+
+
+class TaskNetwork(SharedNetwork):
+    """Base of the networks that answer a task's questions.
+
+    Args:
+        backbone: The backbone.
+        head: What sits on it.
+        time_encoder: Stands in for the backbone's own where it has none.
+    """
+
+    def __init__(self, backbone: Backbone, head: MLPHead | TwoTower, time_encoder: TimeEncoder | None = None) -> None:
+        super().__init__()
+        self.backbone, self.head, self.time_encoder = backbone, head, time_encoder
+        self.task: TaskSpec | None = None
+
+    def build(self, schema: GraphSchema, task: TaskSpec) -> None:
+        """Creates all parameters for a schema and a task; a second call changes nothing."""
+        self.task = task
+        self.backbone.build(schema)
+        if self.backbone.time_encoder is None and self.time_encoder is not None:
+            self.time_encoder.build(schema, self.backbone.channels)
+        self.build_head(task)
+
+    def build_head(self, task: TaskSpec) -> None:
+        """Creates the head's parameters; a second call changes nothing."""
+        raise NotImplementedError
+
+    def built_for(self) -> dict[str, Any] | None:
+        """Returns schema and task."""
+        known = self.backbone.built_for()
+        return None if known is None or self.task is None else known | {"task": asdict(self.task)}
+
+    def build_for(self, description: dict[str, Any]) -> None:
+        """Creates the parameters for schema and task."""
+        task = description["task"]
+        self.build(GraphSchema.from_dict(description["schema"]), TaskSpec(**task | {"classes": tuple(task["classes"])}))
+
+    def encode(self, batch: HeteroData, table: str) -> Tensor:
+        """Returns the vectors of the seeds of a batch, ``(num_seeds, channels)``."""
+        return encode_seeds(self.backbone, self.time_encoder, batch, table)
+
+
+class EntityNetwork(TaskNetwork):
+    """Predicts for rows of a table: classes or values; see :class:`TaskNetwork`."""
+
+    def build_head(self, task: TaskSpec) -> None:
+        """Creates the head's parameters."""
+        self.head.build(self.backbone.channels, task.num_outputs)  # type: ignore[call-arg]
+
+    def forward(self, batch: HeteroData) -> Tensor:
+        """Predicts for the seeds of a batch; see :func:`entity_output`."""
+        return entity_output(self.head(self.encode(batch, self.task.entity_table)), self.task)
+
+
+class RecommendationNetwork(TaskNetwork):
+    """Scores rows of a table for rows of another; see :class:`TaskNetwork`."""
+
+    def build_head(self, task: TaskSpec) -> None:
+        """Creates the towers."""
+        self.head.build(self.backbone.channels)  # type: ignore[call-arg]
+
+    def forward(self, batch: HeteroData, candidates: HeteroData) -> Tensor:
+        """Scores candidates.
+
+        Args:
+            batch: Sources with what is around them.
+            candidates: Destinations with what is around them.
+
+        Returns:
+            ``(num_sources, num_destinations)``.
+        """
+        table = self.task.destination_table
+        rows = candidates[table].n_id[: candidates[table].batch_size]
+        source, destination = self.encode(batch, self.task.entity_table), self.encode(candidates, table)
+        return self.head(source, destination, rows, meetings_of(batch, self.task))
+
+
+def encode_seeds(backbone: Backbone, time_encoder: TimeEncoder | None, batch: HeteroData, table: str) -> Tensor:
+    """Encodes the seeds of a batch.
+
+    Args:
+        backbone: The backbone.
+        time_encoder: Stands in for the backbone's own where it has none.
+        batch: The batch.
+        table: The seeds' table.
+
+    Returns:
+        ``(num_seeds, channels)``.
+    """
+    seeds = batch[table].batch_size
+    frames = {name: batch[name].tf for name in batch.node_types}
+    age = {name: batch[name].age for name in batch.node_types if "time" in batch[name]}
+    x = backbone(frames, Subgraph.from_batch(batch, {table: seeds}), age, time_encoder)
+    return x[table][:seeds]
+
+
+def entity_output(out: Tensor, task: TaskSpec) -> Tensor:
+    """Brings what a head says to the task.
+
+    Args:
+        out: The head's output ``(num_seeds, num_outputs)``.
+        task: The task.
+
+    Returns:
+        Logits of a binary classification or values of a regression ``(num_seeds,)``, else logits
+        ``(num_seeds, num_outputs)``.
+    """
+    out = out.float()
+    if task.kind in (BINARY, REGRESSION):
+        out = out.squeeze(-1)
+    return out * task.scale + task.median if task.kind == REGRESSION else out
+
+
+def meetings_of(batch: HeteroData, task: TaskSpec) -> Meetings:
+    """Returns which destinations the subgraph of each source holds; its own row is none."""
+    table = task.destination_table
+    store = batch[table]
+    ends = [(batch[e].edge_index[1], batch[e].age) for e in batch.edge_types if e[2] == table]
+    links, age = (torch.cat(part) for part in zip(*ends, strict=True))
+    met = Meetings.of_subgraphs(store.n_id, store.batch, links, age)
+    if table != task.entity_table:
+        return met
+    others = torch.arange(len(store.n_id), device=links.device) >= store.batch_size
+    return Meetings(met.source[others], met.row[others], met.features[others])
