@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import secrets
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,24 @@ from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from callbacks.run_folder import RunError
+
 ID_FILE = "wandb_id.txt"
+
+
+def check_loggers(logger: Any) -> None:
+    """Refuses loggers whose package is not there.
+
+    Args:
+        logger: The section ``trainer.logger`` of a configuration.
+
+    Raises:
+        RunError: If TensorBoard is wanted and not installed.
+    """
+    for section in logger if isinstance(logger, list) else [logger]:
+        wanted = str(getattr(section, "class_path", "")).endswith(".TensorBoardLogger")
+        if wanted and not (find_spec("tensorboard") or find_spec("tensorboardX")):
+            raise RunError("TensorBoardLogger needs TensorBoard: pip install relbench-pretrain[tensorboard]")
 
 
 class CSVLogger(lightning_loggers.CSVLogger):
@@ -127,18 +145,29 @@ class WandbLogger(lightning_loggers.WandbLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """The run of Weights & Biases."""
-        if self._experiment is None:
-            import wandb
+        """The run of Weights & Biases, which is begun when it is asked for first.
 
-            Path(self.save_dir).mkdir(parents=True, exist_ok=True)
-            self._wandb_init["settings"] = wandb.Settings(init_timeout=self.init_timeout)
-            try:
-                return super().experiment
-            except wandb.errors.CommError as error:
-                rank_zero_warn(
-                    f"Weights & Biases did not answer within {self.init_timeout:g} s ({str(error).splitlines()[0]}). "
-                    f"The run goes on offline; upload it later with `wandb sync` in {self.save_dir}."
-                )
-                self._wandb_init["mode"] = "offline"
+        Raises:
+            RunError: If Weights & Biases refuses to begin one, for want of a key for example.
+        """
+        if self._experiment is None:
+            self._begin()
         return super().experiment
+
+    def _begin(self) -> None:
+        import wandb
+
+        Path(self.save_dir).mkdir(parents=True, exist_ok=True)
+        self._wandb_init["settings"] = wandb.Settings(init_timeout=self.init_timeout)
+        self._wandb_init.pop("anonymous", None)  # warned of by versions that know it no more
+        try:
+            _ = super().experiment
+        except wandb.errors.UsageError as error:
+            raise RunError(f"Weights & Biases: {error} Or set WANDB_MODE=offline") from error
+        except wandb.errors.CommError as error:
+            rank_zero_warn(
+                f"Weights & Biases did not answer within {self.init_timeout:g} s ({str(error).splitlines()[0]}). "
+                f"The run goes on offline; upload it later with `wandb sync` in {self.save_dir}."
+            )
+            wandb.teardown()  # its service keeps the id of the failed start in use
+            self._wandb_init["mode"] = "offline"

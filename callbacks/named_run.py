@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,13 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
 
 from callbacks.loggers import CSVLogger, WandbLogger
-from callbacks.run_folder import folder_of
+from callbacks.run_folder import RunError, folder_of
 
 SETTINGS = ("seed_everything", "model", "data", "optimizer", "lr_scheduler")
 """The sections of a configuration that a run keeps; the others may change when it goes on."""
 APPENDING = {"lightning.pytorch.loggers.CSVLogger": "callbacks.loggers.CSVLogger"}
 """In place of a logger that deletes what an earlier part of the run has written."""
 FINISHED = "finished.json"
-
-
-class RunError(ValueError):
-    """A named run that cannot be begun or gone on with; the message says why and what helps."""
 
 
 def name_loggers(logger: Any, name: str, save_dir: str) -> None:
@@ -39,14 +36,20 @@ def name_loggers(logger: Any, name: str, save_dir: str) -> None:
     """
     if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
         raise RunError(f"--run '{name}': a run's name has letters, digits, '_', '-' and '.', and begins with no '.'")
-    sections = logger if isinstance(logger, list) else [logger]
-    if not hasattr(sections[0], "init_args") or "version" not in sections[0].init_args:
+    first, *others = logger if isinstance(logger, list) else [logger]
+    if not hasattr(first, "init_args") or "version" not in first.init_args:
         raise RunError("--run needs a logger that has a folder: give --trainer.logger logger/csv.yaml, for example")
-    for section in sections:
+    first.init_args.save_dir = first.init_args.save_dir or save_dir
+    for section in (first, *others):
         section.class_path = APPENDING.get(section.class_path, section.class_path)
-        if "version" in section.init_args:
-            section.init_args.version = name
-            section.init_args.save_dir = section.init_args.save_dir or save_dir
+        settings = section.init_args
+        if "version" in settings:
+            settings.version = name
+        if "resume" in settings:  # Lightning's own WandbLogger
+            settings.resume = settings.resume or "allow"
+        if section is not first and "project" not in settings:  # all files of a run go into one folder
+            settings.save_dir = first.init_args.save_dir
+            settings.name = first.init_args.get("project") or first.init_args.name
 
 
 def newest_checkpoint(folder: Path) -> Path | None:
@@ -98,7 +101,8 @@ class NamedRun(Callback):
         if differences:
             more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
             raise RunError(
-                f"run '{self.name}' in {self.folder} was begun with other settings: {'; '.join(differences[:5])}{more}. "
+                f"run '{self.name}' in {self.folder} was begun with other settings: "
+                f"{'; '.join(differences[:5])}{more}. "
                 "Take another name for --run, or the settings of its config.yaml"
             )
 
@@ -106,10 +110,12 @@ class NamedRun(Callback):
         """Says what is done, and clears away metrics of an attempt that left no checkpoint."""
         if stage != "fit":
             return
-        begins = f"run '{self.name}' begins in {self.folder}"
-        rank_zero_info(begins if self.checkpoint is None else f"run '{self.name}' goes on from {self.checkpoint}")
         if self.checkpoint is None:
+            rank_zero_info(f"run '{self.name}' begins in {self.folder}")
             self._cut(trainer, -1)
+        else:
+            rank_zero_info(f"run '{self.name}' is taken up from {self.checkpoint}")
+            warnings.filterwarnings("ignore", message=".*Checkpoint directory .* exists and is not empty.*")
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Cuts off the metrics of steps that are made again, and stops a run that is at its end."""

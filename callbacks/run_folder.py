@@ -8,6 +8,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
 
+class RunError(ValueError):
+    """A run that cannot be begun or gone on with; the message says why and what helps."""
+
+
 def run_folder(trainer: Trainer) -> Path:
     """Returns the folder of the run, ``<save_dir>/<name>/<version>`` of its first logger, the same on every process.
 

@@ -15,14 +15,15 @@ import yaml
 from jsonargparse import auto_cli
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
 
 import callbacks  # noqa: F401
 import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
-from callbacks.loggers import WandbLogger
+from callbacks.loggers import check_loggers
 from callbacks.media import log_artifact
-from callbacks.named_run import NamedRun, RunError, name_loggers
-from callbacks.run_folder import logger_folder
+from callbacks.named_run import NamedRun, name_loggers
+from callbacks.run_folder import RunError, logger_folder
 from relbench_pretrain.checkpoints import CheckpointError
 from relbench_pretrain.evaluation.align import align
 from relbench_pretrain.evaluation.ask import ask
@@ -145,6 +146,7 @@ class RelBenchPretrainCLI(LightningCLI):
             config["data.init_args.checkpoint"] = config.get("data.init_args.checkpoint") or checkpoint
             if config.get("model.init_args.extra_tables"):
                 config["data.init_args.extra_tables"] = True
+        check_loggers(config["trainer.logger"])
         self.named, config["run"] = config.get("run"), None
         if self.named and self.subcommand != "fit":
             raise RunError(f"--run is for fit: to {self.subcommand} what it has trained, give --ckpt_path")

@@ -15,7 +15,6 @@ from relbench_pretrain.evaluation.study import (
     TaskStudy,
     execute,
     is_done,
-    keep_metrics,
     plan,
     run_all,
     study,
