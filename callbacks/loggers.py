@@ -157,7 +157,9 @@ class WandbLogger(lightning_loggers.WandbLogger):
     def _begin(self) -> None:
         import wandb
 
-        Path(self.save_dir).mkdir(parents=True, exist_ok=True)
+        folder = Path(self.save_dir).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        self._wandb_init["dir"] = str(folder)  # the process that writes may have another working directory
         self._wandb_init["settings"] = wandb.Settings(init_timeout=self.init_timeout)
         self._wandb_init.pop("anonymous", None)  # warned of by versions that know it no more
         try:

@@ -312,9 +312,7 @@ def is_done(run: RunPlan, root: Path) -> bool:
     return path.is_file() and json.loads(path.read_text())["config"] == run.hash
 
 
-def run_all(
-    plans: Sequence[RunPlan], root: Path, jobs: int, name: str = "", logger: str | None = None
-) -> list[str]:
+def run_all(plans: Sequence[RunPlan], root: Path, jobs: int, name: str = "", logger: str | None = None) -> list[str]:
     """Makes all runs that are not done, so many at a time, and returns the folders of those that failed."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting = [p for p in plans if not is_done(p, root)]
