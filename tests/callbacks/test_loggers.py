@@ -125,6 +125,7 @@ def test_a_resumed_run_is_one_run_offline_with_configuration_and_weights(run_in,
         main([*PRETRAINING, "--run=a", f"--trainer.max_steps={steps}", *asked])
         assert (wandb.run.name, wandb.run.project) == ("a", "relbench-pretrain")
         assert wandb.run.config["data"]["init_args"]["dataset"] == "demo-small"
+        assert wandb.run.config["model"]["class_path"] == "lightning_modules.ContrastivePretraining"
         wandb.finish()
     folder = run_in / "runs/relbench-pretrain/a"
     run_id = (folder / "wandb_id.txt").read_text()

@@ -6,6 +6,7 @@ import os
 import warnings
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from jsonargparse import Namespace
 
@@ -85,6 +86,23 @@ def test_other_settings_are_refused_by_name_and_lengths_may_change(run_in, capsy
     with pytest.raises(SystemExit):  # nothing of a finished run is written over
         main([*ARGS, "--run=a"])
     assert "has finished, but has no checkpoint" in capsys.readouterr().err
+
+
+@pytest.mark.ddp
+def test_two_processes_go_on_with_a_run_as_one(tmp_path, run_pair, wandb_offline):
+    common = [*ARGS, "--run=a", "--trainer.val_check_interval=1", "--trainer.log_every_n_steps=1",
+              f"--trainer.logger.init_args.save_dir={tmp_path}"]  # fmt: skip
+    main([*common, "--trainer.max_steps=1"])
+    run_pair(
+        tmp_path, "-m", "relbench_pretrain", *common, "--trainer.max_steps=2", "--trainer.accelerator=cpu",
+        "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.logger+=logger/wandb.yaml",
+        f"--trainer.logger.init_args.save_dir={tmp_path}",
+    )  # fmt: skip
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["a"]
+    (wandb_folder,) = tmp_path.glob("wandb/offline-run-*")
+    assert wandb_folder.name.endswith((tmp_path / "run/a/wandb_id.txt").read_text())
+    rows = pd.read_csv(tmp_path / "run/a/metrics.csv")
+    assert rows.dropna(subset="train/loss")["step"].tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
