@@ -121,6 +121,10 @@ class NamedRun(Callback):
         """Cuts off the metrics of steps that are made again, and stops a run that is at its end."""
         if trainer.state.fn != "fit":
             return
+        if "loops" not in checkpoint:
+            raise RunError(
+                f"run '{self.name}' cannot go on from {self.checkpoint}, which has weights alone: move it away"
+            )
         loop = checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]
         self._cut(trainer, loop["_batches_that_stepped"])
         if self._end(trainer, checkpoint["global_step"]) == self._written_end():
