@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,9 @@ def is_complete(path: str | Path) -> bool:
     return Path(path).is_dir() or zipfile.is_zipfile(path)
 
 
-def newest_checkpoint(folder: str | Path) -> Path | None:
-    """Returns the newest complete checkpoint of a folder, None if there is none. Warns of those that are cut off."""
-    files = sorted(Path(folder).glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True)
-    for file in files:
+def newest_checkpoint(files: Iterable[Path]) -> Path | None:
+    """Returns the newest complete one of some checkpoints, None if there is none. Warns of those that are cut off."""
+    for file in sorted(files, key=lambda file: (file.stat().st_mtime_ns, file.name), reverse=True):
         if is_complete(file):
             return file
         warnings.warn(f"the checkpoint '{file}' is cut off and is left out", stacklevel=2)
@@ -78,7 +78,7 @@ def complete_checkpoint(path: str | Path) -> Path:
         raise FileNotFoundError(f"there is no checkpoint '{path}'")
     if is_complete(path):
         return path
-    if (other := newest_checkpoint(path.parent)) is None:
+    if (other := newest_checkpoint(path.parent.glob("*.ckpt"))) is None:
         raise CheckpointError(f"the checkpoint '{path}' is cut off, and there is no other beside it: begin anew")
     warnings.warn(f"the checkpoint '{path}' is cut off; '{other}' is taken in its place", stacklevel=2)
     return other

@@ -9,12 +9,15 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from callbacks.media import log_artifact, uploads_weights
 from callbacks.run_folder import run_folder
 from relbench_pretrain.checkpoints import save_network
 
 
 class BackboneCheckpoint(Callback):
     """Writes the best and the last backbone as folders of safetensors and JSON, for fine-tuning.
+
+    A Weights & Biases logger with ``log_model`` gets them at the end, as ``backbone-ID:best`` and ``backbone-ID:last``.
 
     Args:
         dirpath: Where the folders ``best`` and ``last`` go; ``backbone`` within the run's folder by default.
@@ -58,7 +61,7 @@ class BackboneCheckpoint(Callback):
             self._write(trainer, pl_module, "best")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes ``last``, and ``best`` too if nothing was ever validated."""
+        """Writes ``last``, and ``best`` too if nothing was ever validated, and uploads them if that is wanted."""
         if trainer.fast_dev_run:
             return
         self._write(trainer, pl_module, "last")
@@ -66,6 +69,9 @@ class BackboneCheckpoint(Callback):
             self._write(trainer, pl_module, "best")
         folder = self.folder(trainer)
         rank_zero_info(f"Pretrained backbones: {folder / 'best'} and {folder / 'last'}")
+        if trainer.is_global_zero and uploads_weights(trainer):
+            for name in ("last", "best"):
+                log_artifact(trainer, folder / name, "backbone", [name])
 
     def _write(self, trainer: Trainer, pl_module: LightningModule, name: str) -> None:
         folder = self.folder(trainer) / name

@@ -16,6 +16,7 @@ from relbench.base import RecommendationTask
 from relbench.submit import write_prediction_table
 from torch import Tensor
 
+from callbacks.media import log_table
 from callbacks.run_folder import run_folder
 
 
@@ -65,6 +66,7 @@ class PredictionWriter(BasePredictionWriter):
         pd.DataFrame(frame).to_parquet(temporary)
         temporary.rename(path)
         rank_zero_info(f"predictions: {path}")
+        log_table(trainer, f"predictions/{regime}", frame)
         if self.leaderboard:
             name = f"{data.dataset.manifest.name}__{data.hparams.task}.csv"
             write_prediction_table(task, np.asarray(readable), path.with_name(name))
@@ -113,5 +115,7 @@ class TripleWriter(BasePredictionWriter):
                     rows.append([graph.entities[pair[0]], text, graph.entities[pair[1]], rank, score])
         path = Path(self.path) if self.path else run_folder(trainer) / "triples.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        pd.DataFrame(rows, columns=["head", "relation", "tail", "rank", "score"]).to_csv(path, index=False)
+        table = pd.DataFrame(rows, columns=["head", "relation", "tail", "rank", "score"])
+        table.to_csv(path, index=False)
         rank_zero_info(f"triples: {path}")
+        log_table(trainer, "triples", table)

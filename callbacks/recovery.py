@@ -10,6 +10,7 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from callbacks.media import log_picture
 from callbacks.run_folder import run_folder
 from relbench_pretrain.evaluation.hypergraph_plots import draw_recovery
 from relbench_pretrain.hypergraph.conditionals import Reader, Views, counted_views, observed_contexts, read_views
@@ -87,6 +88,8 @@ class Recovery(Callback):
         folder = run_folder(trainer)  # all processes take part
         if trainer.is_global_zero:
             self._write(data.truth, found[0], best.error, folder, getattr(data, "hidden_names", None))
+            if self.draw:
+                log_picture(trainer, "test/recovery", folder / "recovery.png")
 
     def _views(self, trainer: Trainer, pl_module: LightningModule) -> Views:
         counts = trainer.datamodule.counts

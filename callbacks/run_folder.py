@@ -5,6 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import Logger
+
+
+class RunError(ValueError):
+    """A run that cannot be begun or gone on with; the message says why and what helps."""
 
 
 def run_folder(trainer: Trainer) -> Path:
@@ -20,6 +25,15 @@ def logger_folder(trainer: Trainer) -> Path:
     """Returns what :func:`run_folder` does, as this process alone sees it."""
     if not trainer.loggers:
         return Path(trainer.default_root_dir)
-    logger = trainer.loggers[0]
+    return folder_of(trainer.loggers[0], trainer.default_root_dir)
+
+
+def folder_of(logger: Logger, default_root_dir: str) -> Path:
+    """Returns the folder of a logger's run.
+
+    Args:
+        logger: The first logger of the run.
+        default_root_dir: The folder of a logger that has none.
+    """
     version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
-    return Path(logger.save_dir or trainer.default_root_dir) / str(logger.name) / version
+    return Path(logger.save_dir or default_root_dir) / str(logger.name) / version

@@ -17,11 +17,16 @@ from jsonargparse import auto_cli
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
 
 import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
 from callbacks import AtomicCheckpointIO, ExactResume, FiniteLoss, NonFiniteError, StopCheckpoint
-from callbacks.run_folder import logger_folder
+from callbacks.checkpoint_io import complete_checkpoint
+from callbacks.loggers import check_loggers
+from callbacks.media import log_artifact
+from callbacks.named_run import NamedRun, name_loggers
+from callbacks.run_folder import RunError, logger_folder
 from relbench_pretrain.checkpoints import CheckpointError
 from relbench_pretrain.evaluation.align import align
 from relbench_pretrain.evaluation.ask import ask
@@ -48,6 +53,7 @@ USER_ERRORS = (
     HypergraphError,
     KnowledgeGraphError,
     NonFiniteError,
+    RunError,
     SchemaError,
     StudyError,
     StypeError,
@@ -84,46 +90,46 @@ BY_NAME = ("study",)
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes the resolved configuration into the run's own folder, and into ``wandb.config``."""
+    """Writes the resolved configuration into the run's own folder, into ``wandb.config`` and as an artifact."""
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Runs on the first process, once."""
         if trainer.fast_dev_run:
             return
         text = self.parser.dump(self.config, skip_none=False)
+        path = logger_folder(trainer) / "config.yaml"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".yaml.new")
+        temporary.write_text(text)
+        temporary.rename(path)
         for logger in trainer.loggers:
-            if type(logger).__name__ == "WandbLogger":
+            if isinstance(logger, WandbLogger):
                 logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)
-        folder = logger_folder(trainer)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.yaml").write_text(text)
+        log_artifact(trainer, path, "config")
 
 
 class RelBenchPretrainCLI(LightningCLI):
     """LightningCLI that also finds the shipped experiments by name."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds one option, and names the other commands and the shipped experiments under the help text."""
+        """Adds two options, and names the other commands and the shipped experiments under the help text."""
         parser.add_argument(
             "--test_after_fit",
             type=bool,
             default=False,
             help="Test the best checkpoint when training is done; the last one where nothing is validated.",
         )
+        parser.add_argument(
+            "--run",
+            type=str | None,
+            default=None,
+            help="Name of the run, and of its folder. The same command again goes on from its newest checkpoint.",
+        )
         names = sorted(str(path.relative_to(EXPERIMENTS)) for path in EXPERIMENTS.rglob("*.yaml"))
         parser.epilog = (
             f"Shipped experiments for --config: {', '.join(names)}. "
             f"Commands beside the Trainer's: {', '.join(COMMANDS)} (each with --help)."
         )
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Makes the trainer, with what every run needs to go on exactly where it was stopped."""
-        given = self._get(self.config_init, "trainer", default={})
-        plugins = given.get("plugins") or []
-        plugins = [*plugins] if isinstance(plugins, list) else [plugins]
-        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
-            plugins.append(AtomicCheckpointIO())
-        return super().instantiate_trainer(plugins=plugins, **kwargs)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses the command line, in which ``--config`` may name a shipped experiment."""
@@ -132,6 +138,9 @@ class RelBenchPretrainCLI(LightningCLI):
             self.config = parser.parse_args(resolve_configs(given))
         else:
             super().parse_arguments(parser, args)
+        section = self.config.get(self.config.get("subcommand") or "", {})
+        if section.get("ckpt_path") and Path(section["ckpt_path"]).is_file():
+            section["ckpt_path"] = str(complete_checkpoint(section["ckpt_path"]))
 
     def after_fit(self) -> None:
         """Tests the checkpoint that validation chose, if that is wanted; without validation the last weights."""
@@ -149,26 +158,64 @@ class RelBenchPretrainCLI(LightningCLI):
             config["data.init_args.checkpoint"] = config.get("data.init_args.checkpoint") or checkpoint
             if config.get("model.init_args.extra_tables"):
                 config["data.init_args.extra_tables"] = True
+        check_loggers(config["trainer.logger"])
+        self.named, config["run"] = config.get("run"), None
+        if self.named and self.subcommand != "fit":
+            raise RunError(f"--run is for fit: to {self.subcommand} what it has trained, give --ckpt_path")
+        if self.named and config["trainer.fast_dev_run"]:
+            raise RunError("--run needs a run that leaves files, and trainer.fast_dev_run leaves none")
+        self.typed = self.config.clone()  # what is saved has no trace of the name, so that other runs can take it
+        if self.named:
+            name_loggers(config["trainer.logger"], self.named, config["trainer.default_root_dir"] or ".")
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Makes the trainer; a named run goes on from its newest checkpoint, if it has one.
+
+        Raises:
+            RunError: If it was begun with other settings.
+        """
+        self.config = self.typed
+        config = self.config_init[self.subcommand]
+        plugins = config["trainer.plugins"] or []
+        plugins = [*plugins] if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            plugins.append(AtomicCheckpointIO())
+        kwargs["plugins"] = plugins
+        if not self.named:
+            return super().instantiate_trainer(**kwargs)
+        if config["ckpt_path"]:
+            raise RunError("--run chooses the checkpoint: leave out --ckpt_path, or --run")
+        loggers = config["trainer.logger"]
+        run = NamedRun(self.named, loggers if isinstance(loggers, list) else [loggers])
+        run.check(self._parser(self.subcommand).dump(self.config[self.subcommand], skip_none=False))
+        config["ckpt_path"] = str(run.checkpoint) if run.checkpoint else None
+        config["trainer.callbacks"] = [*(config["trainer.callbacks"] or []), run]
+        return super().instantiate_trainer(**kwargs | {"default_root_dir": str(run.folder)})
 
 
 def resolve_configs(args: Sequence[str]) -> list[str]:
-    """Replaces names of shipped experiments after ``--config`` by their paths; files that exist go first."""
+    """Replaces names of shipped files by their paths; files that exist go first.
+
+    They are experiments after ``--config``, and parts such as ``logger/wandb.yaml`` after any option.
+    """
     resolved = []
     for i, arg in enumerate(args):
         option, equals, value = arg.partition("=")
-        if option == "--config" and equals:
-            arg = f"--config={_experiment(value)}"
-        elif i > 0 and args[i - 1] in ("--config", "-c"):
-            arg = _experiment(arg)
+        if arg.startswith("-") and equals:
+            arg = f"{option}={_shipped(value, option == '--config')}"
+        elif i > 0 and args[i - 1].startswith("-"):
+            arg = _shipped(arg, args[i - 1] in ("--config", "-c"))
         resolved.append(arg)
     return resolved
 
 
-def _experiment(name: str) -> str:
-    for path in (EXPERIMENTS / name, EXPERIMENTS / f"{name}.yaml", CONFIGS / name):
-        if not Path(name).is_file() and path.is_file():
-            return str(path)
-    return name
+def _shipped(name: str, experiment: bool) -> str:
+    places = [CONFIGS / name] if name.endswith(".yaml") else []
+    if experiment:
+        places = [EXPERIMENTS / name, EXPERIMENTS / f"{name}.yaml", CONFIGS / name]
+    if not name or Path(name).is_file():
+        return name
+    return next((str(path) for path in places if path.is_file()), name)
 
 
 def _leave_out_noise() -> None:

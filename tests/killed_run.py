@@ -50,7 +50,7 @@ def main(name: str, folder: Path, place: str, epochs: int, batches: float, how: 
     )
     callbacks = [writer, StopCheckpoint(), FiniteLoss(), Losses(run / "losses"), Signal(batches - 1, how)]
     trainer = trainer_for(name, run, callbacks=callbacks, max_epochs=epochs)
-    trainer.fit(module, data, ckpt_path=newest_checkpoint(run / "checkpoints"), weights_only=False)
+    trainer.fit(module, data, ckpt_path=newest_checkpoint((run / "checkpoints").glob("*.ckpt")), weights_only=False)
     torch.save(module.state_dict(), run / "weights.pt")
 
 

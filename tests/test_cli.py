@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -201,17 +202,49 @@ def test_fit_then_test_names_the_regime(run_in, pretrained):
     assert 0 <= float(row["test/rolling/roc_auc"]) <= 1
 
 
-def test_wandb_offline_has_the_whole_configuration(run_in, wandb_offline):
-    logger = EXPERIMENTS.parent / "logger" / "wandb.yaml"
-    main(["fit", "--config=contrastive/demo", "--data.dataset=demo-small", *SMALL, "--trainer.limit_val_batches=1",
-          f"--trainer.logger={logger}"])  # fmt: skip
-    import wandb
+def test_shipped_loggers_are_found_by_name_and_files_go_first(run_in):
+    shipped = str(CONFIGS / "logger/wandb.yaml")
+    for option in ("--trainer.logger", "--trainer.logger+"):
+        assert resolve_configs([f"{option}=logger/wandb.yaml"]) == [f"{option}={shipped}"]
+        assert resolve_configs([option, "logger/wandb.yaml"]) == [option, shipped]
+    assert resolve_configs(["fit", "--data.dataset=demo"]) == ["fit", "--data.dataset=demo"]
+    (run_in / "logger").mkdir()
+    (run_in / "logger/wandb.yaml").touch()
+    assert resolve_configs(["--trainer.logger=logger/wandb.yaml"]) == ["--trainer.logger=logger/wandb.yaml"]
 
-    config = dict(wandb.run.config)
-    wandb.finish()
-    assert config["data"]["init_args"]["dataset"] == "demo-small"
-    assert config["model"]["class_path"] == "lightning_modules.ContrastivePretraining"
-    assert list(run_in.glob("runs/relbench-pretrain/*/config.yaml"))
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "sweeps").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_an_agent_runs_of_a_shipped_sweep_is_a_run(path, run_in, monkeypatch, capsys):
+    from wandb import wandb_agent
+
+    started: list[list[str]] = []
+    monkeypatch.setattr(wandb_agent, "AgentProcess", lambda command, **options: started.append(command) or MagicMock())
+    monkeypatch.setenv("WANDB_DIR", str(run_in))
+    monkeypatch.setenv("WANDB_RUN_ID", "")  # set by the agent, and put back after the test
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", "")
+    sweep = yaml.safe_load(path.read_text())
+    ends = [
+        {
+            key: spec.get("value", spec.get("values", [spec.get(end)])[place])
+            for key, spec in sweep["parameters"].items()
+        }
+        for end, place in (("min", 0), ("max", -1))
+    ]
+    for number, values in enumerate(ends):
+        agent = wandb_agent.Agent(None, None, sweep_id="s")
+        agent._sweep_command = sweep["command"]
+        arguments = {key: {"value": value} for key, value in values.items()}
+        agent._command_run({"run_id": f"r{number}", "program": sweep["program"], "args": arguments})
+        assert started[-1][:5] == ["/usr/bin/env", "python", "-m", "relbench_pretrain", "fit"]
+        with pytest.raises(SystemExit, match="^0$|^None$"):
+            main([*started[-1][4:], "--print_config"])
+        config = yaml.safe_load(capsys.readouterr().out)
+        for key, value in values.items():
+            found = config
+            for part in key.split("."):
+                found = found[part] if part in found else found["init_args"][part]
+            assert found == value, key
+        assert config["trainer"]["logger"]["class_path"] == "callbacks.loggers.WandbLogger"
 
 
 def test_module_and_help_run_as_commands(capsys):

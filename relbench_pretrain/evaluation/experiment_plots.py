@@ -89,7 +89,7 @@ def _by_x(table: pd.DataFrame, experiments: Mapping[str, ExperimentStudy], metri
 def _by_step(table: pd.DataFrame, folders: Sequence[Path], metrics: Sequence[str]) -> pd.DataFrame:
     rows = []
     for experiment, folder in zip(table["experiment"], folders, strict=True):
-        for path in sorted((folder / "fit").glob("metrics*.csv")):
+        for path in (folder / "fit").glob("metrics.csv"):
             with path.open() as file:
                 rows += [{"experiment": experiment, "metric": m, "x": int(row["step"]) + 1, "value": float(row[m])}
                          for row in csv.DictReader(file) for m in metrics if row.get(m)]  # fmt: skip

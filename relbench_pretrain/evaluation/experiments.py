@@ -175,7 +175,7 @@ def read_tests(folder: Path) -> dict[str, float]:
     if (folder / "metrics.json").is_file():
         written = json.loads((folder / "metrics.json").read_text())
         found |= {name: float(value) for name, value in written.items() if isinstance(value, int | float)}
-    for path in sorted((folder / "fit").glob("metrics*.csv")):
+    for path in (folder / "fit").glob("metrics.csv"):
         with path.open() as file:
             for row in csv.DictReader(file):
                 for name, value in row.items():

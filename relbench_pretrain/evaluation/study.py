@@ -141,6 +141,7 @@ def study(
     results_dir: str | None = None,
     jobs: int = 1,
     collect_only: bool = False,
+    logger: str | None = None,
 ) -> None:
     """Runs a study, or goes on with it, and writes its results: results.csv, study.json, table.md and plots.
 
@@ -169,6 +170,8 @@ def study(
         results_dir: Where the results go; the folder of the runs by default.
         jobs: Runs at a time; the processor cores are shared out among them.
         collect_only: Only write the results of the runs that are done.
+        logger: A logger of the runs beside that for CSV files, such as ``logger/wandb.yaml``, where they are a group
+            with the study's name.
 
     Raises:
         StudyError: If a run fails; the others are made nevertheless.
@@ -200,7 +203,7 @@ def study(
     plans = list(plan(databases, networks, starts, seeds, pretraining_seeds, label_fractions, grid, root))
     plans += baseline_plans(databases, baseline_seeds, label_fractions)
     plans += experiment_plans(experiments, seeds, experiment_args, root)
-    failed = [] if collect_only else run_all(plans, root, jobs)
+    failed = [] if collect_only else run_all(plans, root, jobs, name, logger)
     results = Path(results_dir) if results_dir else root
     results.mkdir(parents=True, exist_ok=True)
     (results / "study.json").write_text(json.dumps(definition, indent=1) + "\n")
@@ -309,7 +312,7 @@ def is_done(run: RunPlan, root: Path) -> bool:
     return path.is_file() and json.loads(path.read_text())["config"] == run.hash
 
 
-def run_all(plans: Sequence[RunPlan], root: Path, jobs: int) -> list[str]:
+def run_all(plans: Sequence[RunPlan], root: Path, jobs: int, name: str = "", logger: str | None = None) -> list[str]:
     """Makes all runs that are not done, so many at a time, and returns the folders of those that failed."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     waiting = [p for p in plans if not is_done(p, root)]
@@ -319,7 +322,7 @@ def run_all(plans: Sequence[RunPlan], root: Path, jobs: int) -> list[str]:
 
     def make(run: RunPlan) -> None:
         nonlocal done
-        if any(needed.folder in failed for needed in run.needs) or not execute(run, root, threads):
+        if any(needed.folder in failed for needed in run.needs) or not execute(run, root, threads, name, logger):
             failed.append(run.folder)
         done += 1
         left = (time.monotonic() - start) / done * (len(waiting) - done) / 60
@@ -334,15 +337,16 @@ def run_all(plans: Sequence[RunPlan], root: Path, jobs: int) -> list[str]:
     return failed
 
 
-def keep_metrics(folder: Path) -> None:
-    """Sets the metrics of an interrupted run aside, since the logger of the resumed one deletes them."""
-    if (folder / "metrics.csv").is_file():
-        number = len(list(folder.glob("metrics-*.csv")))
-        (folder / "metrics.csv").rename(folder / f"metrics-{number}.csv")
+def execute(run: RunPlan, root: Path, threads: int, name: str = "", logger: str | None = None) -> bool:
+    """Makes one run, from its last checkpoint if it was interrupted; returns whether it ended well.
 
-
-def execute(run: RunPlan, root: Path, threads: int) -> bool:
-    """Makes one run, from its last checkpoint if it was interrupted; returns whether it ended well."""
+    Args:
+        run: The run.
+        root: The study's folder.
+        threads: Processor cores that it may use.
+        name: The study's name, the group of its runs in Weights & Biases.
+        logger: A logger beside that for CSV files.
+    """
     folder = root / run.folder
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "relbench_pretrain", *run.command, *run.places]
@@ -352,24 +356,23 @@ def execute(run: RunPlan, root: Path, threads: int) -> bool:
             "--trainer.logger=lightning.pytorch.loggers.CSVLogger",
             f"--trainer.logger.init_args.save_dir={folder.parent}",
             f"--trainer.logger.init_args.name={folder.name}",
-            "--trainer.logger.init_args.version=fit",
+            "--run=fit" if run.command[0] == "fit" else "--trainer.logger.init_args.version=fit",
         ]
-        last, begun = folder / "fit" / "checkpoints" / "last.ckpt", folder / "begun"
+        command += [f"--trainer.logger+={logger}"] if logger else []
+        begun = folder / "begun"
         if not (begun.is_file() and begun.read_text() == run.hash):
             shutil.rmtree(folder / "fit", ignore_errors=True)  # of a run with other arguments
         if run.tests:
             kept = root / run.tests.folder / "fit" / "checkpoints"
             best = kept / "best.ckpt"
             command += [f"--ckpt_path={best if best.is_file() else kept / 'last.ckpt'}"]
-        elif last.is_file():
-            command += [f"--ckpt_path={last}"]
-            keep_metrics(folder / "fit")
         begun.write_text(run.hash)
     else:
         aligned = run.command[0] == "align"  # writes more than its metrics
         command += [f"--output_dir={folder}" if aligned else f"--output_file={folder / 'metrics.json'}"]
     begin = time.monotonic()
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment |= {"WANDB_RUN_GROUP": name, "WANDB_NAME": run.folder, "WANDB_JOB_TYPE": run.command[0]}
     with (folder / "run.log").open("a") as log:
         code = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False).returncode
     if code:

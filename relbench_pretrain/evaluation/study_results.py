@@ -81,20 +81,18 @@ def run_rows(labels: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
 
 
 def _read_metrics(folder: Path) -> tuple[list[dict[str, float]], dict[str, dict[str, float]]]:
-    """Reads validation metrics, one validation after the other, and test metrics by regime, of all parts of a run."""
+    """Reads validation metrics, one validation after the other, and test metrics by regime, of a run."""
     history: dict[tuple[int, int], dict[str, float]] = {}
     tests: dict[str, dict[str, float]] = {}
-    earlier = sorted(folder.glob("metrics-*.csv"), key=lambda path: int(path.stem.split("-")[1]))
-    for path in [*earlier, folder / "metrics.csv"]:  # an epoch that was made twice counts as it was at last
-        with path.open() as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    stage, *regime, metric = name.split("/") if "/" in name else (name, name)
-                    if value and stage == "val":
-                        place = (int(row["epoch"]), int(row["step"]))
-                        history.setdefault(place, {"epoch": float(place[0])})[metric] = float(value)
-                    elif value and stage == "test":
-                        tests.setdefault(regime[0], {})[metric] = float(value)
+    with (folder / "metrics.csv").open() as file:
+        for row in csv.DictReader(file):
+            for name, value in row.items():
+                stage, *regime, metric = name.split("/") if "/" in name else (name, name)
+                if value and stage == "val":
+                    place = (int(row["epoch"]), int(row["step"]))
+                    history.setdefault(place, {"epoch": float(place[0])})[metric] = float(value)
+                elif value and stage == "test":
+                    tests.setdefault(regime[0], {})[metric] = float(value)
     return [history[place] for place in sorted(history)], tests
 
 

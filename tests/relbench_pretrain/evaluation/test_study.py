@@ -15,7 +15,6 @@ from relbench_pretrain.evaluation.study import (
     TaskStudy,
     execute,
     is_done,
-    keep_metrics,
     plan,
     run_all,
     study,
@@ -74,7 +73,7 @@ def test_nothing_is_pretrained_for_starts_from_scratch(tmp_path):
 def test_failed_backbones_keep_their_runs_from_starting(tmp_path, monkeypatch):
     made = []
 
-    def fake(run, root, threads):
+    def fake(run, root, *options):
         made.append(run.folder)
         return "pretraining" not in run.folder
 
@@ -94,35 +93,33 @@ def test_a_run_is_done_only_with_the_same_arguments(tmp_path):
 
 
 def test_an_interrupted_run_is_resumed_and_one_with_other_arguments_begins_anew(tmp_path, monkeypatch):
-    commands = []
+    commands, environments = [], []
 
-    def fake(command, **options):
+    def fake(command, env, **options):
         commands.append(command)
+        environments.append(env)
         return type("Done", (), {"returncode": 1})
 
     monkeypatch.setattr(room.subprocess, "run", fake)
     run, other = RunPlan("a", ["fit", "--x=1"], {}), RunPlan("a", ["fit", "--x=2"], {})
-    checkpoints = tmp_path / "a" / "fit" / "checkpoints"
+    checkpoint = tmp_path / "a" / "fit" / "checkpoints" / "last.ckpt"
     assert not execute(run, tmp_path, 1)
-    checkpoints.mkdir(parents=True)
-    (checkpoints / "last.ckpt").touch()
-    execute(run, tmp_path, 1)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    execute(run, tmp_path, 1, "churn", "logger/wandb.yaml")
+    assert checkpoint.is_file()
     execute(other, tmp_path, 1)
-    assert not checkpoints.exists()
-    resumed = [any(part.startswith("--ckpt_path") for part in command) for command in commands]
-    assert resumed == [False, True, False]
+    assert not checkpoint.exists()
+    assert all("--run=fit" in command for command in commands)
+    assert ["--trainer.logger+=logger/wandb.yaml" in command for command in commands] == [False, True, False]
+    assert [environments[1][f"WANDB_{key}"] for key in ("RUN_GROUP", "NAME", "JOB_TYPE")] == ["churn", "a", "fit"]
     assert not (tmp_path / "a" / "run.json").exists()
 
 
-def test_metrics_of_an_interrupted_run_are_kept_and_joined(tmp_path):
-    header = "epoch,step,val/mae,val/score,test/rolling/mae\n"
-    parts = [header + "0,9,3,-3,\n1,19,2,-2,\n", header + "1,19,2.5,-2.5,\n2,29,4,-4,\n3,30,,,2.25\n"]
-    folder = tmp_path / "fit"
-    folder.mkdir()
-    for i, part in enumerate(parts):
-        (folder / "metrics.csv").write_text(part)
-        if i == 0:
-            keep_metrics(folder)
+def test_metrics_of_a_run_are_read_one_validation_after_the_other(tmp_path):
+    text = "epoch,step,val/mae,val/score,test/rolling/mae\n0,9,3,-3,\n1,19,2.5,-2.5,\n2,29,4,-4,\n3,30,,,2.25\n"
+    (tmp_path / "fit").mkdir()
+    (tmp_path / "fit" / "metrics.csv").write_text(text)
     (tmp_path / "run.json").write_text('{"seconds": 1}')
     (row,) = run_rows({"start": "scratch"}, tmp_path)
     assert (row["validation"], row["test"], row["best_epoch"], row["epochs"]) == (2.5, 2.25, 1, 3)
