@@ -8,7 +8,7 @@ from callbacks.exports import PredictionWriter, TripleWriter
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
 from callbacks.recovery import Recovery
-from callbacks.safety import FiniteLoss, NonFiniteError, StopCheckpoint
+from callbacks.safety import FiniteLoss, LastCheckpoint, NonFiniteError
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -16,12 +16,12 @@ __all__ = [
     "CollapseMonitor",
     "ExactResume",
     "FiniteLoss",
+    "LastCheckpoint",
     "LossNormalization",
     "MultiDevice",
     "NonFiniteError",
     "PredictionWriter",
     "Recovery",
-    "StopCheckpoint",
     "TripleWriter",
     "TypeBalance",
 ]

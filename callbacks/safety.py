@@ -1,4 +1,4 @@
-"""What keeps a run's checkpoints of use: one when it is told to stop, none when it has gone wrong."""
+"""What keeps a run's checkpoints of use: one where it ends or is stopped, none when it has gone wrong."""
 
 from __future__ import annotations
 
@@ -13,15 +13,29 @@ from torch import Tensor
 from callbacks.run_folder import run_folder
 
 
-class StopCheckpoint(Callback):
-    """Writes ``checkpoints/last.ckpt`` when a run is told to stop by SIGTERM, after the batch that it is at."""
+class LastCheckpoint(Callback):
+    """Writes ``checkpoints/last.ckpt`` where a run ends, if the end has none, and after SIGTERM.
+
+    A run that is told to stop does so after the batch that it is at, and goes on from there.
+    """
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Writes the checkpoint; other exceptions may come from the middle of a step, whose state is of no use."""
-        if isinstance(exception, SIGTERMException) and trainer.state.fn == "fit" and not trainer.fast_dev_run:
-            path = run_folder(trainer) / "checkpoints" / "last.ckpt"
-            trainer.save_checkpoint(path)
-            rank_zero_info(f"stopped by SIGTERM at step {trainer.global_step}; the run goes on from {path}")
+        if isinstance(exception, SIGTERMException) and trainer.state.fn == "fit":
+            self._write(trainer, "stopped by SIGTERM")
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the checkpoint, if the last step has none yet."""
+        written = [getattr(callback, "_last_global_step_saved", None) for callback in trainer.checkpoint_callbacks]
+        if trainer.global_step not in written:
+            self._write(trainer, "ended")
+
+    def _write(self, trainer: Trainer, how: str) -> None:
+        if trainer.fast_dev_run or not trainer.checkpoint_callbacks:
+            return
+        path = run_folder(trainer) / "checkpoints" / "last.ckpt"
+        trainer.save_checkpoint(path)
+        rank_zero_info(f"{how} at step {trainer.global_step}; it can go on from {path}")
 
 
 class NonFiniteError(RuntimeError):

@@ -21,7 +21,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
-from callbacks import AtomicCheckpointIO, ExactResume, FiniteLoss, NonFiniteError, StopCheckpoint
+from callbacks import AtomicCheckpointIO, ExactResume, FiniteLoss, LastCheckpoint, NonFiniteError
 from callbacks.checkpoint_io import complete_checkpoint
 from callbacks.loggers import check_loggers
 from callbacks.media import log_artifact
@@ -256,7 +256,7 @@ def main(args: Sequence[str] | None = None) -> None:
                 subclass_mode_data=True,
                 save_config_callback=SaveConfig,
                 save_config_kwargs={"save_to_log_dir": False},
-                trainer_defaults={"callbacks": [ExactResume(), FiniteLoss(), StopCheckpoint()]},
+                trainer_defaults={"callbacks": [ExactResume(), FiniteLoss(), LastCheckpoint()]},
                 seed_everything_default=0,
                 parser_kwargs={"prog": "relbench-pretrain"},
                 args=args,

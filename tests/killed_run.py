@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from systems import SYSTEMS, Losses, trainer_for
 
-from callbacks import FiniteLoss, StopCheckpoint
+from callbacks import FiniteLoss, LastCheckpoint
 from callbacks.checkpoint_io import newest_checkpoint
 
 
@@ -48,7 +48,7 @@ def main(name: str, folder: Path, place: str, epochs: int, batches: float, how: 
     writer = ModelCheckpoint(
         run / "checkpoints", "last", enable_version_counter=False, every_n_train_steps=2, save_top_k=1
     )
-    callbacks = [writer, StopCheckpoint(), FiniteLoss(), Losses(run / "losses"), Signal(batches - 1, how)]
+    callbacks = [writer, LastCheckpoint(), FiniteLoss(), Losses(run / "losses"), Signal(batches - 1, how)]
     trainer = trainer_for(name, run, callbacks=callbacks, max_epochs=epochs)
     trainer.fit(module, data, ckpt_path=newest_checkpoint((run / "checkpoints").glob("*.ckpt")), weights_only=False)
     torch.save(module.state_dict(), run / "weights.pt")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from jsonargparse import Namespace
 
 from callbacks.named_run import name_loggers, newest_checkpoint
@@ -124,13 +125,15 @@ def test_what_cannot_be_named_says_why(args, message, run_in, capsys, monkeypatc
 
 
 def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
-    assert newest_checkpoint(tmp_path) is None
-    names = ["checkpoints/last.ckpt", "checkpoints/best.ckpt", "hpc_ckpt_1.ckpt", "checkpoints/epoch=9.ckpt"]
-    (tmp_path / "checkpoints").mkdir()
-    for time, name in enumerate(names):
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (time, time))
-        assert newest_checkpoint(tmp_path) == tmp_path / name
+    assert newest_checkpoint([]) is None
+    files = [tmp_path / name for name in ("last.ckpt", "best.ckpt", "hpc_ckpt_1.ckpt", "epoch=9.ckpt")]
+    for time, file in enumerate(files):
+        torch.save({}, file)
+        os.utime(file, (time, time))
+        assert newest_checkpoint(files[: time + 1]) == file
+    files[3].write_bytes(files[3].read_bytes()[:-30])
+    with pytest.warns(UserWarning, match="epoch=9.ckpt' is cut off"):
+        assert newest_checkpoint(files) == files[2]
 
 
 def section(kind: str, **settings) -> Namespace:
