@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from lightning_modules.optimizers import optimizer_and_schedule
+from lightning_modules.sharding import shard, store_arguments
 from relbench_pretrain.hypergraph.batches import MaskedBatch, Specials, to_tokens
 from relbench_pretrain.hypergraph.bert import NodeBert
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
@@ -60,6 +61,7 @@ class MaskedModeling(LightningModule):
             self.network.build(len(self.nodes), self.length, self.padded)
             if self.compile_network:
                 self.network.compile(dynamic=True)
+            shard(self, self.network, self.network.blocks)
 
     def forward(self, batch: MaskedBatch) -> Tensor:
         """Returns the logits of all nodes at each masked place ``(num_masked, num_nodes)``."""
@@ -131,6 +133,7 @@ class MaskedModeling(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Stores what the vocabulary is."""
+        store_arguments(self, checkpoint)
         checkpoint["hypergraph"] = {"nodes": self.nodes, "length": self.length, "padded": self.padded}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:

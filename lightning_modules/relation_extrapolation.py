@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_modules.sharding import average_gradients, begin_alike, shard, store_arguments
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.extrapolation.batches import AdversarialBatch, ExtractorBatch, FusionBatch
@@ -161,6 +162,15 @@ class RelationExtrapolation(ZeroShotRanking):
         self.critic.build(self.sizes[1])
         if first:
             self.register_buffer("history", torch.zeros(self.sizes[0], self.learner.entity_width))
+            self._shard()
+
+    def _shard(self) -> None:
+        """Shards what fusion trains, which has nearly all parameters; pairs and vectors are made by small networks."""
+        blocks = [part for part in self.learner.modules() if isinstance(part, nn.TransformerEncoderLayer)]
+        shard(self, self.learner, blocks, ("encode_entities", "encode_relations", "losses"))
+        shard(self, self.consolidator, entrances=("relations",))
+        for part in (self.extractor, self.generator, self.critic):
+            begin_alike(self, part)
 
     def on_train_start(self) -> None:
         """Encodes all entities, from which the first batches take their neighbours."""
@@ -269,6 +279,8 @@ class RelationExtrapolation(ZeroShotRanking):
         self.toggle_optimizer(optimizer)
         optimizer.zero_grad()
         self.manual_backward(loss)
+        if number:
+            average_gradients(self, (p for group in optimizer.param_groups for p in group["params"]))
         self.clip_gradients(optimizer.optimizer, self.hparams.clip, "norm")
         optimizer.step()
         self.untoggle_optimizer(optimizer)
@@ -360,6 +372,7 @@ class RelationExtrapolation(ZeroShotRanking):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores what the parameters' shapes depend on, and how far the generator has come."""
+        store_arguments(self, checkpoint)
         specs = {name: list(spec) for name, spec in (self.specs or {}).items()}
         checkpoint["graph"] = {"specs": specs, "sizes": list(self.sizes), "generator_steps": self.generator_steps}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -96,6 +97,11 @@ class NodeBert(nn.Module):
             self.transform.LayerNorm = nn.LayerNorm(self.output_width, eps=config.layer_norm_eps)
             self.decoder = nn.Linear(self.output_width, num_nodes, bias=False)
             nn.init.normal_(self.decoder.weight, std=config.initializer_range)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The layers that are computed as wholes: all but the last."""
+        return self.encoder.encoder.layer
 
     def forward(self, tokens: Tensor, row: Tensor, column: Tensor) -> Tensor:
         """Returns the logits of all nodes at some places.
