@@ -6,6 +6,7 @@ from callbacks.exports import PredictionWriter, TripleWriter
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
 from callbacks.recovery import Recovery
+from callbacks.throughput import Throughput
 
 __all__ = [
     "BackboneCheckpoint",
@@ -14,6 +15,7 @@ __all__ = [
     "MultiDevice",
     "PredictionWriter",
     "Recovery",
+    "Throughput",
     "TripleWriter",
     "TypeBalance",
 ]

@@ -165,6 +165,10 @@ class Downstream(LightningModule):
             x = self.backbone(frames, Subgraph.from_batch(batch, {table: seeds}), age, extra)
         return x[table][:seeds]
 
+    def num_rows(self, batch: HeteroData) -> int:
+        """The number of seeds of a batch."""
+        return batch[self.task.entity_table].batch_size
+
     def log_validation(self, metrics: dict[str, Tensor]) -> None:
         """Logs validation metrics, and as ``val/score`` the task's main one, signed so that more is better."""
         main = MAIN_METRIC[self.task.kind]

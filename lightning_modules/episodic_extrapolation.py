@@ -81,6 +81,10 @@ class EpisodicExtrapolation(ZeroShotRanking):
     def _trained(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
 
+    def num_rows(self, batch: list[Episode]) -> int:
+        """The number of queries of a batch."""
+        return sum(len(episode) for episode in batch)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule; none where there are no parameters."""
         if not self._trained:

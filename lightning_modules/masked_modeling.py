@@ -127,6 +127,10 @@ class MaskedModeling(LightningModule):
         self.network.train(training)
         return logits.float().cpu().double()
 
+    def num_rows(self, batch: MaskedBatch) -> int:
+        """The number of sequences of a batch."""
+        return len(batch.tokens)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule."""
         return optimizer_and_schedule(self.parameters(), self.optimizer, self.lr_scheduler, self.trainer)

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch_geometric.data import HeteroData
 
 from lightning_modules.optimizers import optimizer_and_schedule
 from lightning_modules.sharding import require_copies
@@ -52,6 +53,10 @@ class Pretraining(LightningModule):
     @abstractmethod
     def build_objective(self) -> None:
         """Creates the objective's parameters; a second call changes nothing."""
+
+    def num_rows(self, batch: HeteroData) -> int:
+        """The number of seeds of a batch."""
+        return len(batch.input_id)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule."""

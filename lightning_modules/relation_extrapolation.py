@@ -205,6 +205,12 @@ class RelationExtrapolation(ZeroShotRanking):
         else:
             self._adversarial_step(draws)
 
+    def num_rows(self, batch: FusionBatch | ExtractorBatch | AdversarialBatch) -> int:
+        """The number of triples of a batch; of pairs that are compared or imitated, in the later phases."""
+        if isinstance(batch, FusionBatch):
+            return batch.triple.shape[1]
+        return self.hparams.relations_per_batch * self.hparams.pairs_per_relation
+
     def _fusion_step(self, batch: FusionBatch, draws: torch.Generator) -> None:
         self._forget()
         losses = self.fusion_losses(batch, draws)

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from safetensors.torch import save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
 
@@ -41,15 +42,23 @@ def masked_modeling(folder: Path, *options: str) -> None:
 
 
 def extrapolation(graph: str, folder: Path, strategy: Strategy) -> dict:
-    """Trains a small MRE through all phases."""
+    """Trains a small MRE through all phases, from given weights of the learner."""
     seed_everything(RANK)
+    weights = folder / f"learner{RANK}.safetensors"
+    sizes = {"relations_per_batch": 4, "pairs_per_relation": 4, "support": 4}
     module = RelationExtrapolation(
-        M3AE(16, 2, 2, 16, 1, 2), StructureConsolidator(16, 4), relations_per_batch=4, pairs_per_relation=4, support=4
+        M3AE(16, 2, 2, 16, 1, 2), StructureConsolidator(16, 4), learner_weights=str(weights), **sizes
     )
     data = ZeroShotKGDataModule(
         graph, validation_relations=2, num_candidates=20, batches_per_epoch=2, cache_dir=str(folder / "cache"),
         training=MultimodalTraining(1, 1, 1, 16, picture_size=0, tokenizer=GraphWords(16, 1)),
     )  # fmt: skip
+    data.setup("fit")
+    seed_everything(2)
+    start = M3AE(16, 2, 2, 16, 1, 2)
+    start.build(data.readings.specs, data.graph.num_entities)
+    save_file(start.state_dict(), weights)
+    seed_everything(RANK)
     run = Trainer(
         accelerator="cpu", devices=2, strategy=strategy, use_distributed_sampler=False, num_sanity_val_steps=0,
         logger=False, enable_progress_bar=False, enable_model_summary=False, max_epochs=3,

@@ -48,5 +48,5 @@ def test_sharded_runs_are_those_of_copies_and_can_be_resumed(zero_shot_folder, t
 def test_modules_that_are_not_sharded_say_so():
     module = ContrastivePretraining(Backbone(LinearTableEncoder(), GraphSAGE(), channels=16), RowContrast())
     module._device_mesh = object()
-    with pytest.raises(ValueError, match="ContrastivePretraining is small .* strategy ddp"):
+    with pytest.raises(ValueError, match="ContrastivePretraining is small .*ddp in place"):
         module.setup("fit")
