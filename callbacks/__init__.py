@@ -3,6 +3,7 @@
 from callbacks.checkpoints import BackboneCheckpoint
 from callbacks.diagnostics import CollapseMonitor, TypeBalance
 from callbacks.exports import PredictionWriter, TripleWriter
+from callbacks.learning_rate import ScaledLearningRate
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
 from callbacks.recovery import Recovery
@@ -15,6 +16,7 @@ __all__ = [
     "MultiDevice",
     "PredictionWriter",
     "Recovery",
+    "ScaledLearningRate",
     "Throughput",
     "TripleWriter",
     "TypeBalance",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from contextlib import ExitStack
 from typing import Any, Protocol, cast
 
 import torch
@@ -45,6 +46,7 @@ class Throughput(Callback):
         self.count_flops = count_flops
         self._flops_per_row: dict[type, float] = {}
         self._counter: FlopCounterMode | None = None
+        self._counting = ExitStack()
         self._peak: float | None = None
         self._clock: _Clock | None = None
 
@@ -58,8 +60,9 @@ class Throughput(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Counts the operations of the first batch of a kind."""
         if self.count_flops and type(batch) not in self._flops_per_row:
-            self._counter = FlopCounterMode(display=False)
-            self._counter.__enter__()
+            # Of compiled code nothing could be counted, and code that is compiled meanwhile would stay eager for good.
+            self._counting.enter_context(torch.compiler.set_stance("force_eager"))
+            self._counter = self._counting.enter_context(FlopCounterMode(display=False))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -117,7 +120,7 @@ class Throughput(Callback):
 
     def _stop_counting(self) -> None:
         self._counted = self._counter.get_total_flops()
-        self._counter.__exit__(None, None, None)
+        self._counting.close()
         self._counter = None
 
     def _close(self, trainer: Trainer) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_modules.optimizers import clippable
 from lightning_modules.sharding import average_gradients, begin_alike, shard, store_arguments
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.episodes import Episode
@@ -191,7 +192,9 @@ class RelationExtrapolation(ZeroShotRanking):
         """Makes the optimisers of fusion, extractor, critic and generator."""
         fusion = [*self.learner.parameters(), *self.consolidator.parameters(), *self.score.parameters()]
         groups = [fusion, *(list(part.parameters()) for part in (self.extractor, self.critic, self.generator))]
-        return [make(group) for make, group in zip(self.optimizer_callables, groups, strict=True)]
+        return [
+            clippable(make(group), self.trainer) for make, group in zip(self.optimizer_callables, groups, strict=True)
+        ]
 
     # Training
 

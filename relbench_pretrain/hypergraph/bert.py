@@ -85,7 +85,7 @@ class NodeBert(nn.Module):
             pad_token_id=Specials.after(num_nodes).pad,
         )
         config._attn_implementation = "sdpa"
-        self.num_nodes, self.padded = num_nodes, padded
+        self.num_nodes, self.padded, self.pad = num_nodes, padded, Specials.after(num_nodes).pad
         self.encoder = BertModel(config, add_pooling_layer=False)
         self.last = BertLayer(config)
         self.last.apply(self.encoder._init_weights)
@@ -114,7 +114,7 @@ class NodeBert(nn.Module):
         Returns:
             ``(num_places, num_nodes)``.
         """
-        there = tokens != Specials.after(self.num_nodes).pad if self.padded else None
+        there = tokens != self.pad if self.padded else None
         places = None if self.positions else torch.zeros_like(tokens)
         # A mask in four dimensions is taken as it is; of one in two, transformers asks the device whether it is needed.
         mask = None if there is None else there[:, None, None].expand(-1, 1, tokens.shape[1], -1)
