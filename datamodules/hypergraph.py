@@ -6,11 +6,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from lightning.pytorch import LightningDataModule
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.batch_numbers import BatchNumbers, training_numbers
+from datamodules.transfer import pins_memory
 from relbench_pretrain.hypergraph.batches import FreshBatches, MaskedBatches
 from relbench_pretrain.hypergraph.corpus import Corpus, counted, node_frequency
 from relbench_pretrain.hypergraph.draws import Draws, IndependentDraws
@@ -181,5 +181,5 @@ class HypergraphDataModule(LightningDataModule):
     def _loader(self, batches: Dataset, numbers: BatchNumbers, num_workers: int) -> DataLoader:
         return DataLoader(
             batches, batch_size=None, sampler=numbers, num_workers=num_workers,
-            persistent_workers=num_workers > 0, pin_memory=torch.cuda.is_available(),
+            persistent_workers=num_workers > 0, pin_memory=pins_memory(self.trainer),
         )  # fmt: skip

@@ -9,6 +9,7 @@ from lightning.pytorch import LightningDataModule
 from relbench.base import Table
 from relbench.load import RelBenchDataset
 
+from datamodules.transfer import pins_memory
 from relbench_pretrain.checkpoints import read_backbone
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
@@ -143,5 +144,6 @@ class RelationalDataModule(LightningDataModule):
         return {}
 
     def worker_options(self) -> dict[str, Any]:
-        """Options of the data loaders that follow from the number of workers."""
-        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        """Options of the data loaders that follow from the number of workers and from the device."""
+        workers = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        return workers | {"pin_memory": pins_memory(self.trainer)}

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_modules.optimizers import optimizer_and_schedule
-from lightning_modules.sharding import require_copies
+from lightning_modules.sharding import keep_copies
 from relbench_pretrain.checkpoints import load_backbone, read_backbone
 from relbench_pretrain.evaluation.task_metrics import ERRORS, MAIN_METRIC, relbench_metrics
 from relbench_pretrain.nn.backbone import Backbone
@@ -105,7 +105,7 @@ class Downstream(LightningModule):
         Raises:
             SchemaError: If the checkpoint was trained on a database of another structure.
         """
-        require_copies(self)
+        keep_copies(self)
         data = self.trainer.datamodule
         if self.checkpoint is not None and self.schema is None:
             schema = read_backbone(self.checkpoint).schema

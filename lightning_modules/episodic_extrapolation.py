@@ -8,7 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from lightning_modules.optimizers import optimizer_and_schedule
-from lightning_modules.sharding import require_copies
+from lightning_modules.sharding import keep_copies
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer
@@ -42,7 +42,7 @@ class EpisodicExtrapolation(ZeroShotRanking):
 
     def setup(self, stage: str) -> None:
         """Takes from the data what may be known of the graph in this stage."""
-        require_copies(self)
+        keep_copies(self)
         data = self.trainer.datamodule
         for name, tensor in data.context(stage)._asdict().items():
             self.register_buffer(f"context_{name}", tensor, persistent=False)

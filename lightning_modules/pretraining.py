@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch_geometric.data import HeteroData
 
 from lightning_modules.optimizers import optimizer_and_schedule
-from lightning_modules.sharding import require_copies
+from lightning_modules.sharding import keep_copies
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.relational.schema import GraphSchema
 
@@ -36,7 +36,7 @@ class Pretraining(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Takes the schema of the data at hand."""
-        require_copies(self)
+        keep_copies(self)
         if self.schema is None:
             self.schema = self.trainer.datamodule.schema
 

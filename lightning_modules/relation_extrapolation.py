@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lightning_modules.optimizers import clippable
-from lightning_modules.sharding import average_gradients, begin_alike, shard, store_arguments
+from lightning_modules.sharding import allow_unused_parameters, average_gradients, begin_alike, shard, store_arguments
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.extrapolation.batches import AdversarialBatch, ExtractorBatch, FusionBatch
@@ -149,6 +149,7 @@ class RelationExtrapolation(ZeroShotRanking):
         shared = ("pairs", "known", "neighbor_table")
         buffers = [f"{part}.{name}" for part in shared for name, _ in getattr(self, part).named_buffers()]
         self._ddp_params_and_buffers_to_ignore = ["history", *buffers]
+        allow_unused_parameters(self)  # each phase trains some parts
         self._forget()
         self.make_metrics(data.directions, data.protocol)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch.distributed as dist
 from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -63,17 +64,28 @@ def store_arguments(owner: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["hyper_parameters"] = dict(owner.hparams_initial)
 
 
-def require_copies(owner: LightningModule) -> None:
-    """Refuses a strategy that would neither share parameters out nor keep copies equal.
+def keep_copies(owner: LightningModule) -> None:
+    """Says in ``setup`` that every device has a copy of a module, and that steps may leave parameters out.
 
     Raises:
-        ValueError: If the module is under ``ModelParallelStrategy``.
+        ValueError: If the module is under ``ModelParallelStrategy``, which would not keep copies equal.
     """
     if owner.device_mesh is not None:
         raise ValueError(
             f"{type(owner).__name__} is small and is not sharded over devices: "
             "use --trainer.strategy ddp in place of ModelParallelStrategy"
         )
+    allow_unused_parameters(owner)
+
+
+def allow_unused_parameters(owner: LightningModule) -> None:
+    """Lets DDP look for parameters that a step left out, such as those of a table without rows in the batch.
+
+    A strategy that was given ``find_unused_parameters`` keeps it.
+    """
+    strategy = owner.trainer.strategy
+    if isinstance(strategy, DDPStrategy):
+        strategy._ddp_kwargs.setdefault("find_unused_parameters", True)
 
 
 def _shares(mesh: DeviceMesh) -> DeviceMesh:
