@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from relbench_pretrain.cli import CONFIGS
+from relbench_pretrain.cli import CONFIGS, main
 
 COPIES = ["--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.strategy=ddp"]
 SHORT = ["--trainer.max_steps=2", "--trainer.limit_val_batches=1", "--trainer.val_check_interval=2",
@@ -59,12 +59,13 @@ def test_a_batch_that_leaves_tables_out_is_no_trouble_for_processes_as_torchrun_
 
 
 @pytest.mark.parametrize(
-    "experiment", ["contrastive/demo", "fine_tuning/demo", "zero_shot/demo", "zero_shot/demo-mre", "hypergraph/recovery"]
+    "experiment",
+    ["contrastive/demo", "fine_tuning/demo", "zero_shot/demo", "zero_shot/demo-mre", "hypergraph/recovery"],
 )
 def test_gpu_settings_fit_every_system_and_say_how_fast_it_is(experiment, run_in):
     options = {
         "contrastive/demo": ["--data.dataset=demo-small"],
-        "fine_tuning/demo": ["--data.dataset=demo-small", "--model.start=scratch", "--model.backbone=BACKBONE"],
+        "fine_tuning/demo": ["--data.dataset=demo-small", "--model.start=scratch"],
         "zero_shot/demo": ["--data.pool_queries=4", "--data.pool_wrong=40", "--data.wrong_per_query=40"],
         "zero_shot/demo-mre": ["--trainer.max_epochs=1"],
         "hypergraph/recovery": ["--data.graph.num_nodes=12", "--data.num_draws=100"],
@@ -74,5 +75,7 @@ def test_gpu_settings_fit_every_system_and_say_how_fast_it_is(experiment, run_in
          *options[experiment], "--trainer.limit_train_batches=2", *SHORT]
     )  # fmt: skip
     with (run_in / "runs/run/version_0/metrics.csv").open() as file:
-        (speed,) = [row["throughput/rows_per_second"] for row in csv.DictReader(file) if row["throughput/rows_per_second"]]
+        (speed,) = [
+            row["throughput/rows_per_second"] for row in csv.DictReader(file) if row["throughput/rows_per_second"]
+        ]
     assert float(speed) > 0
