@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -46,8 +47,15 @@ def extrapolation(graph: str, folder: Path, strategy: Strategy) -> dict:
     seed_everything(RANK)
     weights = folder / f"learner{RANK}.safetensors"
     sizes = {"relations_per_batch": 4, "pairs_per_relation": 4, "support": 4}
+    # Adam would follow the sign of gradients that are nothing but rounding errors, those of the keys' biases.
+    optimizer = partial(torch.optim.SGD, lr=0.05)
     module = RelationExtrapolation(
-        M3AE(16, 2, 2, 16, 1, 2), StructureConsolidator(16, 4), learner_weights=str(weights), **sizes
+        M3AE(16, 2, 2, 16, 1, 2),
+        StructureConsolidator(16, 4),
+        fusion_optimizer=optimizer,
+        learner_weights=str(weights),
+        clip=1e3,
+        **sizes,
     )
     data = ZeroShotKGDataModule(
         graph, validation_relations=2, num_candidates=20, batches_per_epoch=2, cache_dir=str(folder / "cache"),
