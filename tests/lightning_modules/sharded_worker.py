@@ -81,7 +81,7 @@ def extrapolation(graph: str, folder: Path, strategy: Strategy) -> dict:
 def main(graph: str, folder: Path) -> None:
     torch.set_num_threads(1)
     masked_modeling(folder / "copies", "--trainer.strategy=ddp")
-    masked_modeling(folder / "one", *SHARDED)
+    masked_modeling(folder / "one", *SHARDED, "--trainer.callbacks+=callbacks.Throughput")
     shares = "--trainer.strategy.save_distributed_checkpoint=true"
     masked_modeling(folder / "shares", *SHARDED, shares, f"--ckpt_path={folder}/one/step=2.ckpt")
     found = [
