@@ -24,6 +24,7 @@ requeue() {
     exit 0
 }
 trap requeue USR1
+export SRUN_CPUS_PER_TASK="${SLURM_CPUS_PER_TASK:-1}" # srun does not take it over by itself
 # Lightning finds out from SLURM which process is which, and where the first one is.
 srun "${PYTHON:-python}" -m relbench_pretrain fit --run "$run" "$@" \
     --trainer.num_nodes "$SLURM_JOB_NUM_NODES" --trainer.devices "$SLURM_NTASKS_PER_NODE" &
