@@ -5,10 +5,12 @@ from callbacks.checkpoints import BackboneCheckpoint
 from callbacks.diagnostics import CollapseMonitor, TypeBalance
 from callbacks.exact_resume import ExactResume
 from callbacks.exports import PredictionWriter, TripleWriter
+from callbacks.learning_rate import ScaledLearningRate
 from callbacks.loss_normalization import LossNormalization
 from callbacks.multi_device import MultiDevice
 from callbacks.recovery import Recovery
 from callbacks.safety import FiniteLoss, LastCheckpoint, NonFiniteError
+from callbacks.throughput import Throughput
 
 __all__ = [
     "AtomicCheckpointIO",
@@ -22,6 +24,8 @@ __all__ = [
     "NonFiniteError",
     "PredictionWriter",
     "Recovery",
+    "ScaledLearningRate",
+    "Throughput",
     "TripleWriter",
     "TypeBalance",
 ]

@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.same_data import SameData
+from datamodules.transfer import pins_memory
 from relbench_pretrain.hypergraph.batches import FreshBatches, MaskedBatches
 from relbench_pretrain.hypergraph.corpus import Corpus, counted, node_frequency
 from relbench_pretrain.hypergraph.draws import Draws, IndependentDraws
@@ -200,5 +201,5 @@ class HypergraphDataModule(SameData):
     def _loader(self, batches: Dataset, order: BatchOrder, num_workers: int) -> DataLoader:
         return DataLoader(
             batches, batch_size=None, sampler=order, num_workers=num_workers, generator=torch.Generator(),
-            persistent_workers=num_workers > 0, pin_memory=torch.cuda.is_available(),
+            persistent_workers=num_workers > 0, pin_memory=pins_memory(self.trainer),
         )  # fmt: skip

@@ -10,6 +10,7 @@ from relbench.base import Table
 from relbench.load import RelBenchDataset
 
 from datamodules.same_data import SameData
+from datamodules.transfer import pins_memory
 from relbench_pretrain.checkpoints import read_network
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
@@ -160,7 +161,8 @@ class RelationalDataModule(SameData):
         return {}
 
     def worker_options(self) -> dict[str, Any]:
-        """Options of the data loaders that follow from the number of workers."""
+        """Options of the data loaders that follow from the number of workers and from the device."""
         # Of its own, so that random numbers of the network are the same whether a loader has begun anew or not.
         own = torch.Generator().manual_seed(self.seed)
-        return {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0, "generator": own}
+        workers = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
+        return workers | {"generator": own, "pin_memory": pins_memory(self.trainer)}

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_modules.optimizers import optimizer_and_schedule
+from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
 from relbench_pretrain.checkpoints import load_backbone, read_network
 from relbench_pretrain.evaluation.task_metrics import ERRORS, MAIN_METRIC, relbench_metrics
@@ -108,6 +109,7 @@ class Downstream(Sharing, LightningModule):
         Raises:
             SchemaError: If the checkpoint was trained on a database of another structure.
         """
+        keep_copies(self)
         data = self.trainer.datamodule
         if self.checkpoint is not None and self.schema is None:
             schema = read_network(self.checkpoint).schema
@@ -162,6 +164,10 @@ class Downstream(Sharing, LightningModule):
         extra = self.time_encoder if self.backbone.time_encoder is None else None
         with torch.set_grad_enabled(torch.is_grad_enabled() and not (self.backbone_is_frozen and extra is None)):
             return encode_seeds(self.backbone, extra, batch, table)
+
+    def num_rows(self, batch: HeteroData) -> int:
+        """The number of seeds of a batch."""
+        return batch[self.task.entity_table].batch_size
 
     def log_validation(self, metrics: dict[str, Tensor]) -> None:
         """Logs validation metrics, and as ``val/score`` the task's main one, signed so that more is better."""

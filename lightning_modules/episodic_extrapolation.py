@@ -8,6 +8,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
 from lightning_modules.optimizers import optimizer_and_schedule
+from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.episodes import Episode
@@ -44,6 +45,7 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
 
     def setup(self, stage: str) -> None:
         """Takes from the data what may be known of the graph in this stage."""
+        keep_copies(self)
         data = self.trainer.datamodule
         for name, tensor in data.context(stage)._asdict().items():
             self.register_buffer(f"context_{name}", tensor, persistent=False)
@@ -85,6 +87,10 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
     @property
     def _trained(self) -> list[nn.Parameter]:
         return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
+    def num_rows(self, batch: list[Episode]) -> int:
+        """The number of queries of a batch."""
+        return sum(len(episode) for episode in batch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule; none where there are no parameters."""

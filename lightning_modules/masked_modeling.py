@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from lightning_modules.optimizers import optimizer_and_schedule
+from lightning_modules.sharding import shard, store_arguments
 from lightning_modules.sharing import Sharing
 from relbench_pretrain.hypergraph.batches import MaskedBatch
 from relbench_pretrain.hypergraph.bert import NodeBert
@@ -61,6 +62,7 @@ class MaskedModeling(Sharing, LightningModule):
             self.network.build(len(self.nodes), self.length, self.padded)
             if self.compile_network:
                 self.network.compile(dynamic=True)
+            shard(self, self.network, self.network.blocks)
 
     def forward(self, batch: MaskedBatch) -> Tensor:
         """Returns the logits of all nodes at each masked place ``(num_masked, num_nodes)``."""
@@ -101,6 +103,10 @@ class MaskedModeling(Sharing, LightningModule):
         """
         return self.network.log_conditionals(contexts, masked)
 
+    def num_rows(self, batch: MaskedBatch) -> int:
+        """The number of sequences of a batch."""
+        return len(batch.tokens)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule."""
         return optimizer_and_schedule(self.parameters(), self.optimizer, self.lr_scheduler, self.trainer)
@@ -112,6 +118,7 @@ class MaskedModeling(Sharing, LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         """Stores what the vocabulary is."""
         super().on_save_checkpoint(checkpoint)
+        store_arguments(self, checkpoint)
         checkpoint["hypergraph"] = {"nodes": self.nodes, "length": self.length, "padded": self.padded}
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:

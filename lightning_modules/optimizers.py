@@ -9,8 +9,19 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
+from torch.optim import Optimizer
 
 from relbench_pretrain.nn.schedules import WarmupCosine
+
+
+def clippable(optimizer: Optimizer, trainer: Trainer) -> Optimizer:
+    """Lets gradients be clipped before a fused optimiser, which Lightning refuses for every mixed precision.
+
+    It does so for the sake of scaled gradients, and bf16-mixed scales none.
+    """
+    if trainer.precision == "bf16-mixed":
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]
+    return optimizer
 
 
 def optimizer_and_schedule(
@@ -32,7 +43,7 @@ def optimizer_and_schedule(
     Returns:
         What ``configure_optimizers`` returns.
     """
-    made = optimizer(parameters)
+    made = clippable(optimizer(parameters), trainer)
     for group, scale in zip(made.param_groups, scales, strict=False):
         group["lr"] *= scale
     if lr_scheduler is None:

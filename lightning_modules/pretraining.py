@@ -8,8 +8,10 @@ from typing import Any
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch_geometric.data import HeteroData
 
 from lightning_modules.optimizers import optimizer_and_schedule
+from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.relational.schema import GraphSchema
@@ -37,6 +39,7 @@ class Pretraining(Sharing, LightningModule):
 
     def setup(self, stage: str) -> None:
         """Takes the schema of the data at hand."""
+        keep_copies(self)
         if self.schema is None:
             self.schema = self.trainer.datamodule.schema
 
@@ -53,6 +56,10 @@ class Pretraining(Sharing, LightningModule):
     @abstractmethod
     def build_objective(self) -> None:
         """Creates the objective's parameters; a second call changes nothing."""
+
+    def num_rows(self, batch: HeteroData) -> int:
+        """The number of seeds of a batch."""
+        return len(batch.input_id)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """Makes the optimiser and, where there is one, the schedule."""

@@ -8,9 +8,11 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lightning_modules.optimizers import clippable
+from lightning_modules.sharding import allow_unused_parameters, average_gradients, begin_alike, shard, store_arguments
 from lightning_modules.sharing import Sharing
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.episodes import Episode
@@ -149,6 +151,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         shared = ("pairs", "known", "neighbor_table")
         buffers = [f"{part}.{name}" for part in shared for name, _ in getattr(self, part).named_buffers()]
         self._ddp_params_and_buffers_to_ignore = ["history", *buffers]
+        allow_unused_parameters(self)  # each phase trains some parts
         self._forget()
         self.make_metrics(data.directions, data.protocol)
 
@@ -160,6 +163,15 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self.shared_network()  # creates them
         if first:
             self.register_buffer("history", torch.zeros(self.sizes[0], self.learner.entity_width))
+            self._shard()
+
+    def _shard(self) -> None:
+        """Shards what fusion trains, which has nearly all parameters; pairs and vectors are made by small networks."""
+        blocks = [part for part in self.learner.modules() if isinstance(part, nn.TransformerEncoderLayer)]
+        shard(self, self.learner, blocks, ("encode_entities", "encode_relations", "losses"))
+        shard(self, self.consolidator, entrances=("relations",))
+        for part in (self.extractor, self.generator, self.critic):
+            begin_alike(self, part)
 
     def shared_network(self) -> ExtrapolationNetwork:
         """Returns all parts, without what is remembered of entities for training."""
@@ -187,7 +199,9 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         """Makes the optimisers of fusion, extractor, critic and generator."""
         fusion = [*self.learner.parameters(), *self.consolidator.parameters(), *self.score.parameters()]
         groups = [fusion, *(list(part.parameters()) for part in (self.extractor, self.critic, self.generator))]
-        return [make(group) for make, group in zip(self.optimizer_callables, groups, strict=True)]
+        return [
+            clippable(make(group), self.trainer) for make, group in zip(self.optimizer_callables, groups, strict=True)
+        ]
 
     # Training
 
@@ -200,6 +214,12 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             self._extractor_step(draws)
         else:
             self._adversarial_step(draws)
+
+    def num_rows(self, batch: FusionBatch | ExtractorBatch | AdversarialBatch) -> int:
+        """The number of triples of a batch; of pairs that are compared or imitated, in the later phases."""
+        if isinstance(batch, FusionBatch):
+            return batch.triple.shape[1]
+        return self.hparams.relations_per_batch * self.hparams.pairs_per_relation
 
     def _fusion_step(self, batch: FusionBatch, draws: torch.Generator) -> None:
         self._forget()
@@ -275,6 +295,8 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self.toggle_optimizer(optimizer)
         optimizer.zero_grad()
         self.manual_backward(loss)
+        if number:
+            average_gradients(self, (p for group in optimizer.param_groups for p in group["params"]))
         self.clip_gradients(optimizer.optimizer, self.hparams.clip, "norm")
         optimizer.step()
         self.untoggle_optimizer(optimizer)
@@ -367,6 +389,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores what the parameters' shapes depend on, and how far the generator has come."""
         super().on_save_checkpoint(checkpoint)
+        store_arguments(self, checkpoint)
         specs = {name: list(spec) for name, spec in (self.specs or {}).items()}
         checkpoint["graph"] = {"specs": specs, "sizes": list(self.sizes), "generator_steps": self.generator_steps}
         if self.specs is not None and self.trainer.world_size > 1:  # each has seen other entities

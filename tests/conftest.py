@@ -90,7 +90,7 @@ def run_pair(start_python) -> Callable[..., None]:
             place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
         logs = [folder / f"rank{rank}.log" for rank in range(2)]
         processes = [
-            start_python(arguments, log, os.environ | place | {"LOCAL_RANK": str(rank)})
+            start_python(arguments, log, os.environ | place | {"LOCAL_RANK": str(rank), "RANK": str(rank)})
             for rank, log in enumerate(logs)
         ]
         deadline = time.monotonic() + timeout

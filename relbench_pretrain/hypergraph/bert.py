@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,6 +94,7 @@ class NodeBert(SharedNetwork):
         )
         config._attn_implementation = "sdpa"
         self.num_nodes, self.length, self.padded = num_nodes, length, padded
+        self.pad = Specials.after(num_nodes).pad
         self.encoder = BertModel(config, add_pooling_layer=False)
         self.last = BertLayer(config)
         self.last.apply(self.encoder._init_weights)
@@ -104,6 +106,11 @@ class NodeBert(SharedNetwork):
             self.transform.LayerNorm = nn.LayerNorm(self.output_width, eps=config.layer_norm_eps)
             self.decoder = nn.Linear(self.output_width, num_nodes, bias=False)
             nn.init.normal_(self.decoder.weight, std=config.initializer_range)
+
+    @property
+    def blocks(self) -> Sequence[nn.Module]:
+        """The layers that are computed as wholes: all but the last."""
+        return self.encoder.encoder.layer
 
     def built_for(self) -> dict[str, Any] | None:
         """Returns the names of the nodes, the length of sequences and whether they differ in it."""
@@ -168,7 +175,7 @@ class NodeBert(SharedNetwork):
         Returns:
             ``(num_places, num_nodes)``.
         """
-        there = tokens != Specials.after(self.num_nodes).pad if self.padded else None
+        there = tokens != self.pad if self.padded else None
         places = None if self.positions else torch.zeros_like(tokens)
         # A mask in four dimensions is taken as it is; of one in two, transformers asks the device whether it is needed.
         mask = None if there is None else there[:, None, None].expand(-1, 1, tokens.shape[1], -1)

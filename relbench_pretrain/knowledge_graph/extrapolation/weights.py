@@ -6,6 +6,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_download
 from torch import Tensor
+from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 
 from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner
 from relbench_pretrain.safe_loading import CheckpointError, read_checkpoint, read_tensors
@@ -36,7 +37,10 @@ def load_learner(learner: Learner, source: str) -> None:
             for name in wrong[:3]
         )
         raise CheckpointError(f"the weights of '{source}' do not fit the learner: {told}; {len(wrong)} in all")
-    learner.load_state_dict({name: found[name] for name in wanted})
+    # Where parameters are in shares over devices, each takes its own.
+    set_model_state_dict(
+        learner, {name: found[name] for name in wanted}, options=StateDictOptions(full_state_dict=True)
+    )
 
 
 def _read(source: str) -> dict[str, Tensor]:
