@@ -21,6 +21,6 @@ def test_loaders_pin_memory_where_a_gpu_trains(device, pinned):
     data, relational = HypergraphDataModule(Star(5), 100), RelationalDataModule()
     data.setup("test")
     data.trainer = relational.trainer = trainer
-    assert data.test_dataloader().pin_memory is pinned
+    assert data.test_dataloader().loader.pin_memory is pinned
     assert relational.worker_options()["pin_memory"] is pinned
     assert not pins_memory(None)

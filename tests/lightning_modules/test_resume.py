@@ -86,7 +86,7 @@ def losses_of(run: Path) -> list[tuple[int, dict[str, float]]]:
     ],
 )
 def test_killed_at_random_moments_each_resume_gives_the_losses_of_the_whole_run(name, how, times, folder, start_python):
-    epochs = 2 if times < 3 else 12
+    epochs = 4 if times < 3 else 12
 
     def train(place: str, batches: float) -> bool:
         process = start_python([KILLED, name, folder, place, epochs, batches, how], folder / "log")
