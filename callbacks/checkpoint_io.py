@@ -6,6 +6,7 @@ import os
 import warnings
 import zipfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 os.fsync(file.fileno())
             part.replace(path)
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
             raise CheckpointError(
                 f"the checkpoint '{path}' cannot be written ({error}): make room there, or give another folder. "
                 "Older checkpoints are as they were, and the run can go on from them"
