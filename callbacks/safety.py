@@ -34,7 +34,7 @@ class LastCheckpoint(Callback):
         if trainer.fast_dev_run or not trainer.checkpoint_callbacks:
             return
         path = run_folder(trainer) / "checkpoints" / "last.ckpt"
-        trainer.save_checkpoint(path)
+        trainer.save_checkpoint(path, weights_only=False)
         rank_zero_info(f"{how} at step {trainer.global_step}; it can go on from {path}")
 
 

@@ -228,6 +228,7 @@ def _leave_out_noise() -> None:
         ".*does not have many workers.*",
         ".*torch.jit.*deprecated.*",
         ".*Couldn't infer the batch indices.*",
+        ".*Grad strides do not match bucket view strides.*",
     ):
         warnings.filterwarnings("ignore", message=message)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -262,6 +263,7 @@ ANY_VALUE = tuple(
     for option in ("data.dataset", "data.task", "data.label_fraction", "data.seed", "seed_everything", "model.start",
                    "model.checkpoint")
 )  # fmt: skip
+NUMBER = re.compile(r"=[\d.e_-]+$")
 STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
 
 
@@ -281,8 +283,9 @@ def test_every_run_of_every_shipped_study_parses(path, tmp_path):
     plans += experiment_plans(experiments, arguments["seeds"], arguments["experiment_args"], tmp_path)
     assert plans
     seen = set()
-    for run in plans:  # one name, one seed and one share stand for all of them
-        key = tuple(part.partition("=")[0] if part.startswith(ANY_VALUE) else part for part in run.command)
+    for run in plans:  # one name, one seed, one share and one number stand for all of them
+        any_value = (part.startswith(ANY_VALUE) or NUMBER.search(part) for part in run.command)
+        key = tuple(p.partition("=")[0] if some else p for p, some in zip(run.command, any_value, strict=True))
         key = tuple(part for part in key if part != "--model.checkpoint")
         new = {key, *(part for part in run.command if part.startswith("--model.start="))} - seen
         if run.command[0] in ("fit", "test") and new:

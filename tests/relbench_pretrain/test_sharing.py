@@ -66,7 +66,7 @@ def recommendations():
 def write(module, path: Path, data=None) -> str:
     """Writes the parts of a checkpoint that an export reads, as the Trainer does it."""
     module.trainer = SimpleNamespace(
-        global_step=12, current_epoch=3, datamodule=data,
+        world_size=1, global_step=12, current_epoch=3, datamodule=data,
         callback_metrics={"val/loss": torch.tensor(0.25), "embedding/std": torch.tensor(1.0)},
     )  # fmt: skip
     checkpoint = {"state_dict": module.state_dict(), "global_step": 12}
@@ -316,7 +316,7 @@ def test_fine_tuning_and_data_begin_from_the_hub(hub, entities):
     data.setup("fit")
     assert data.schema.fitted_hash == entities.schema.fitted_hash
     module = FineTuning(checkpoint="me/shop", start="fine_tuned")
-    module.trainer = SimpleNamespace(datamodule=data)
+    module.trainer = SimpleNamespace(datamodule=data, strategy=None)
     module.setup("fit")
     module.configure_model()
     assert all(torch.equal(value, module.backbone.state_dict()[name]) for name, value in backbone.state_dict().items())
