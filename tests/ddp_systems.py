@@ -29,10 +29,12 @@ class Seeds(Callback):
             self.seen.append(own[0][: batch.num_real if "num_real" in batch else None].tolist())
 
 
-def train(name: str, folder: Path, devices: int, **options: Any) -> dict[str, Any]:
-    """Trains a system for an epoch; returns losses, weights and seeds."""
+def train(
+    name: str, folder: Path, devices: int, dropout: float = 0.0, checkpoint: Path | None = None, **options: Any
+) -> dict[str, Any]:
+    """Trains a system, for an epoch by default; returns losses, weights and seeds."""
     seed_everything(0, verbose=False)
-    module, data = SYSTEMS[name](folder, devices, 0.0)
+    module, data = SYSTEMS[name](folder, devices, dropout)
     losses, seeds = Losses(), Seeds()
     if devices > 1:
         options["strategy"] = DDPStrategy(process_group_backend="gloo", find_unused_parameters=True)
@@ -40,10 +42,10 @@ def train(name: str, folder: Path, devices: int, **options: Any) -> dict[str, An
         options["accumulate_grad_batches"] = 2
     writer = ModelCheckpoint(every_n_train_steps=2, filename="{step}", save_top_k=-1)
     trainer = trainer_for(
-        name, folder, devices=devices, max_epochs=1, logger=CSVLogger(folder, name=f"{name}-{devices}"),
-        callbacks=[losses, seeds, writer], **options,
+        name, folder, devices=devices, logger=CSVLogger(folder, name=f"{name}-{devices}"),
+        callbacks=[losses, seeds, writer], **{"max_epochs": 1} | options,
     )  # fmt: skip
-    trainer.fit(module, data)
+    trainer.fit(module, data, ckpt_path=checkpoint, weights_only=False)
     weights = {key: value.detach().clone() for key, value in module.named_parameters()}
     score = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
     return {"losses": losses.seen, "weights": weights, "seeds": seeds.seen, "score": score}
@@ -59,4 +61,12 @@ if __name__ == "__main__":
     without_batch_statistics()
     place = Path(sys.argv[1])
     found = {name: train(name, place, 2) for name in (*ALIKE, "recommendation")}
+    for name, epochs in (("extrapolation", 4), ("fine_tuning", 2)):
+        (place / name).mkdir(exist_ok=True)
+        if not (place / name / "kg").exists() and torch.distributed.get_rank() == 0:
+            (place / name / "kg").symlink_to(place / "kg")
+        torch.distributed.barrier()
+        found[f"{name}, whole"] = train(name, place / name, 2, 0.2, max_epochs=epochs)
+        written = sorted((place / name).glob("*/*/checkpoints/*.ckpt"), key=lambda file: int(file.stem[5:]))
+        found[f"{name}, resumed"] = train(name, place / name, 2, 0.2, written[len(written) // 2], max_epochs=epochs)
     torch.save(found, place / f"rank{torch.distributed.get_rank()}.pt")

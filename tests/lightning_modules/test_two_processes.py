@@ -47,8 +47,25 @@ def test_each_label_is_used_once_over_both(name, both):
 
 
 @pytest.mark.ddp
+@pytest.mark.parametrize("name", ["extrapolation", "fine_tuning"])
+def test_both_go_on_as_if_they_had_not_been_stopped(name, both):
+    """Dropout, and what each process remembers of entities, are its own."""
+    for found in both[1]:
+        whole, rest = (found[f"{name}, {part}"] for part in ("whole", "resumed"))
+        assert 0 < len(rest["losses"]) < len(whole["losses"])
+        for (step, values), (same, expected) in zip(
+            rest["losses"], whole["losses"][-len(rest["losses"]) :], strict=True
+        ):
+            assert step == same and values == {key: expected[key] for key in values}
+        for key, value in whole["weights"].items():
+            assert torch.equal(rest["weights"][key], value), key
+    first, second = (found[f"{name}, whole"]["losses"] for found in both[1])
+    assert first != second
+
+
+@pytest.mark.ddp
 def test_there_is_one_set_of_files(both):
     folder, found = both
-    for name in found[0]:
+    for name in (name for name in found[0] if "," not in name):
         assert [path.name for path in (folder / f"{name}-2").iterdir()] == ["version_0"]
     assert not list(folder.rglob("*.part"))
