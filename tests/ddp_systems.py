@@ -68,5 +68,5 @@ if __name__ == "__main__":
         torch.distributed.barrier()
         found[f"{name}, whole"] = train(name, place / name, 2, 0.2, max_epochs=epochs)
         written = sorted((place / name).glob("*/*/checkpoints/*.ckpt"), key=lambda file: int(file.stem[5:]))
-        found[f"{name}, resumed"] = train(name, place / name, 2, 0.2, written[len(written) // 2], max_epochs=epochs)
+        found[f"{name}, resumed"] = train(name, place / name, 2, 0.2, written[1], max_epochs=epochs)
     torch.save(found, place / f"rank{torch.distributed.get_rank()}.pt")
