@@ -33,7 +33,8 @@ def run(arguments: list[str], devices: int, steps: int) -> tuple[float, float]:
             sys.executable, "-m", "relbench_pretrain", "fit", "--config", *arguments, "--run=a",
             "--trainer.logger=callbacks.loggers.CSVLogger", f"--trainer.logger.save_dir={folder}",
             "--trainer.accelerator=cpu", f"--trainer.devices={devices}", f"--trainer.max_steps={steps}",
-            "--trainer.limit_val_batches=0", "--trainer.log_every_n_steps=10", "--trainer.callbacks+=callbacks.Throughput",
+            "--trainer.limit_val_batches=0", "--trainer.log_every_n_steps=10",
+            "--trainer.callbacks+=callbacks.Throughput",
             "--trainer.enable_progress_bar=false", "--trainer.val_check_interval=null",
         ]  # fmt: skip
         environment = os.environ | {"OMP_NUM_THREADS": "1"}

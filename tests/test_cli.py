@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -248,11 +246,11 @@ def test_what_an_agent_runs_of_a_shipped_sweep_is_a_run(path, run_in, monkeypatc
         assert config["trainer"]["logger"]["class_path"] == "callbacks.loggers.WandbLogger"
 
 
-def test_module_and_help_run_as_commands(capsys):
-    command = [sys.executable, "-m", "relbench_pretrain", "fit", "--help"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    assert "usage: relbench-pretrain" in result.stdout
+def test_module_and_help_run_as_commands(capsys, start_python, tmp_path):
+    process = start_python(["-m", "relbench_pretrain", "fit", "--help"], tmp_path / "help")
+    process.join(120)
+    assert process.exitcode == 0
+    assert "usage: relbench-pretrain" in (tmp_path / "help").read_text()
     with pytest.raises(SystemExit, match="^0$|^None$"):
         main(["demo", "--help"])
     assert "usage: relbench-pretrain" in capsys.readouterr().out

@@ -135,23 +135,6 @@ def test_a_run_recovers_the_graph_and_draws_it(run_in, capsys):
     assert (folder / "recovery.png").stat().st_size > 10_000
 
 
-def test_a_resumed_run_goes_on_as_if_it_had_not_stopped(run_in):
-    # 32 batches an epoch; it stops in the middle of the second
-    common = [*ARGS, "--data.batch_size=500", "--data.masking=relbench_pretrain.hypergraph.OneNode",
-              "--data.batches_per_epoch=null", "--trainer.val_check_interval=20",
-              "--trainer.callbacks=[lightning.pytorch.callbacks.ModelCheckpoint]", "--trainer.log_every_n_steps=1",
-              "--model.lr_scheduler.total_steps=64"]  # fmt: skip
-    main([*common, "--trainer.max_steps=64"])
-    main([*common, "--trainer.max_steps=40", "--trainer.logger.init_args.version=half"])
-    checkpoint = next((run_in / "runs/run/half/checkpoints").glob("*.ckpt"))
-    main([*common, "--trainer.max_steps=64", "--trainer.logger.init_args.version=rest", f"--ckpt_path={checkpoint}"])
-    whole, rest = (
-        pd.read_csv(run_in / f"runs/run/{version}/metrics.csv").dropna(subset="train/loss")["train/loss"].tolist()
-        for version in ("version_0", "rest")
-    )
-    assert len(whole) == 64 and whole[40:] == pytest.approx(rest, abs=1e-6)
-
-
 def test_a_checkpoint_of_other_nodes_is_refused(run_in, capsys):
     main([*ARGS, "--trainer.max_steps=1", "--trainer.val_check_interval=1"])
     checkpoint = next((run_in / "runs/run/version_0/checkpoints").glob("*.ckpt"))

@@ -69,27 +69,6 @@ def test_each_phase_trains_its_own_parts(zero_shot_folder, tmp_path):
     assert changed == [fusion, fusion, {"extractor"}, adversarial, adversarial]
 
 
-def test_a_run_resumed_within_the_adversarial_phase_ends_like_one_that_never_stopped(zero_shot_folder, tmp_path):
-    torch.manual_seed(3)
-    whole = module()
-    start = {name: value.clone() for name, value in whole.state_dict().items()}
-    Trainer(**QUIET, max_epochs=5, enable_checkpointing=False).fit(whole, data(zero_shot_folder, tmp_path))
-    torch.manual_seed(3)
-    first = module()
-    assert all(torch.equal(value, start[name]) for name, value in first.state_dict().items())
-    trainer = Trainer(**QUIET, max_epochs=4, default_root_dir=tmp_path)
-    trainer.fit(first, data(zero_shot_folder, tmp_path))
-    trainer.save_checkpoint(tmp_path / "last.ckpt")
-    torch.manual_seed(99)
-    second = module()
-    Trainer(**QUIET, max_epochs=5, enable_checkpointing=False).fit(
-        second, data(zero_shot_folder, tmp_path), ckpt_path=str(tmp_path / "last.ckpt"), weights_only=False
-    )
-    assert second.generator_steps == whole.generator_steps == 12
-    for name, value in parts_of(whole).items():
-        torch.testing.assert_close(parts_of(second)[name], value, msg=name)
-
-
 def test_it_learns_to_rank_relations_that_it_never_saw(zero_shot_folder, tmp_path):
     """Words of relations name the kinds that they join; the fixture's unseen ones share all their words with others."""
     options = {"batches_per_epoch": 40}
