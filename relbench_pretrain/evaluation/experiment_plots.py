@@ -70,6 +70,10 @@ def draw_experiments(
             axis.set(title=str(title), xlabel=plot.x, ylabel=plot.y or plot.metrics[0])
             axis.set_xscale("log" if "x" in plot.log else "linear")
             axis.set_yscale("log" if "y" in plot.log else "linear")
+            if "x" in plot.log and plot.x != "steps":  # a mark for each value, and none between that would overlap
+                values = sorted(part["x"].unique())
+                axis.set_xticks(values, [f"{value:,.10g}" for value in values])
+                axis.set_xticks([], minor=True)
             axis.legend(fontsize=7)
             axis.grid(alpha=0.3)
         figure.tight_layout()
