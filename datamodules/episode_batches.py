@@ -24,6 +24,29 @@ class PhaseBatches(NumberedBatches):
         return zip(itertools.repeat(self.epoch), super().__iter__())
 
 
+class SharedEpisodes(NumberedBatches):
+    """Numbers of episodes to rank, the same ones every time, shared out to processes that make as many steps.
+
+    Where they cannot be shared out evenly, some processes have one of another at the end, which does not count.
+
+    Args:
+        number: The number of episodes.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, number: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(-(-number // world_size), rank, world_size, again=True)
+        self.episodes = number
+
+    def __iter__(self) -> Iterator[int]:
+        return (number % self.episodes for number in super().__iter__())
+
+    def share(self, step: int) -> tuple[int, float]:
+        own = step * self.world_size + self.rank < self.episodes
+        return int(own), float(own)
+
+
 class EpisodeBatches(Dataset):
     """Training batches by number, each drawn from its number and the seed alone.
 

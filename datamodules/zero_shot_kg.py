@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.episode_batches import EpisodeBatches, PhaseBatches, TestEpisodes
+from datamodules.episode_batches import EpisodeBatches, PhaseBatches, SharedEpisodes, TestEpisodes
 from datamodules.same_data import SameData, digest
 from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
 from relbench_pretrain.knowledge_graph.episodes import TrainingEpisodes, ranking_episode
@@ -330,13 +330,13 @@ class ZeroShotKGDataModule(SameData):
         return [self._ranking(role, tested, most, direction) for direction in self.directions]
 
     def _ranking(self, role: Role, tested: bool, most: int | None, direction: Direction) -> ResumableLoader:
-        """Returns the queries of one direction, the same ones every time; every process has all of them."""
+        """Returns the queries of one direction, the same ones every time."""
         hparams = self.hparams
         episodes = TestEpisodes(
             self.graph, self._known(tested, direction), role, direction, hparams.num_candidates, hparams.eval_queries,
             most, hparams.drop_duplicates, hparams.split_seed, self._features(tested, direction),
         )  # fmt: skip
-        order = NumberedBatches(len(episodes), again=True)
+        order = SharedEpisodes(len(episodes), *self.process)
         loader = DataLoader(
             episodes, batch_size=None, sampler=order, num_workers=hparams.num_workers, generator=torch.Generator()
         )

@@ -66,7 +66,8 @@ class ZeroShotRanking(LightningModule):
         scores = self.scores(episode, direction).float()
         ranks = realistic_ranks(scores, episode.answer, episode.known, episode.candidate >= 0)
         metric: RankingMetrics = self.metrics[f"{stage}_{direction}"]  # type: ignore[assignment]
-        metric.update(ranks)
+        if episode.num_real:
+            metric.update(ranks)
 
     def on_validation_epoch_end(self) -> None:
         """Logs the metrics, and as ``val/score`` the mean reciprocal rank."""

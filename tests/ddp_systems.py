@@ -30,11 +30,29 @@ class Seeds(Callback):
 
 
 def train(
-    name: str, folder: Path, devices: int, dropout: float = 0.0, checkpoint: Path | None = None, **options: Any
+    name: str,
+    folder: Path,
+    devices: int,
+    dropout: float = 0.0,
+    checkpoint: Path | None = None,
+    same: bool = False,
+    **options: Any,
 ) -> dict[str, Any]:
-    """Trains a system, for an epoch by default; returns losses, weights and seeds."""
+    """Trains a system, for an epoch by default; returns losses, weights and seeds.
+
+    Args:
+        name: The system.
+        folder: Where its files go.
+        devices: How many processes there are.
+        dropout: Its dropout; without it nothing is left to chance.
+        checkpoint: What to go on from.
+        same: Whether all processes get the same batches.
+        **options: Options of the trainer.
+    """
     seed_everything(0, verbose=False)
     module, data = SYSTEMS[name](folder, devices, dropout)
+    if same:
+        data.__class__ = type("SameBatches", (type(data),), {"process": (0, 1)})
     losses, seeds = Losses(), Seeds()
     if devices > 1:
         options["strategy"] = DDPStrategy(process_group_backend="gloo", find_unused_parameters=True)
@@ -61,6 +79,7 @@ if __name__ == "__main__":
     without_batch_statistics()
     place = Path(sys.argv[1])
     found = {name: train(name, place, 2) for name in (*ALIKE, "recommendation")}
+    found["extrapolation, the same"] = train("extrapolation", place, 2, same=True, max_epochs=4)
     for name, epochs in (("extrapolation", 4), ("fine_tuning", 2)):
         (place / name).mkdir(exist_ok=True)
         if not (place / name / "kg").exists() and torch.distributed.get_rank() == 0:

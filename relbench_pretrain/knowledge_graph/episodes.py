@@ -27,6 +27,8 @@ class Episode:
         paths: What joins anchors and candidates, without the triples of the relation; nothing in training.
         features: What is known of the pairs, without these triples ``(num_queries, num_candidates, num_features)``;
             None where nothing was asked for.
+        num_real: 0 for an episode that another process ranks.
+        weight: What a loss of it is multiplied by.
     """
 
     relation: int
@@ -36,6 +38,8 @@ class Episode:
     known: Tensor
     paths: Paths
     features: Tensor | None = None
+    num_real: int = 1
+    weight: float = 1.0
 
     def __len__(self) -> int:
         return len(self.anchor)

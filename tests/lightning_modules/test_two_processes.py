@@ -40,6 +40,21 @@ def test_losses_and_weights_are_those_of_one_process_with_the_whole_batch(name, 
 
 
 @pytest.mark.ddp
+def test_all_phases_of_two_processes_with_the_same_batches_are_those_of_one(both, tmp_path):
+    """Gradients are averaged once, of generator and critic too."""
+    folder, found = both
+    (tmp_path / "kg").symlink_to(folder / "kg")
+    alone = train("extrapolation", tmp_path, 1, max_epochs=4)
+    for rank in (0, 1):
+        two = found[rank]["extrapolation, the same"]
+        for (step, values), (same, expected) in zip(two["losses"], alone["losses"], strict=True):
+            assert step == same and values == pytest.approx(expected, rel=1e-4)
+        for key, value in alone["weights"].items():
+            torch.testing.assert_close(two["weights"][key], value, atol=1e-5, rtol=1e-4, msg=key)
+        assert two["score"] == pytest.approx(alone["score"], rel=1e-3)
+
+
+@pytest.mark.ddp
 @pytest.mark.parametrize("name", ["fine_tuning", "recommendation"])
 def test_each_label_is_used_once_over_both(name, both):
     seeds = Counter(chain(*(step for rank in (0, 1) for step in both[1][rank][name]["seeds"])))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.episode_batches import PhaseBatches
+from datamodules.episode_batches import PhaseBatches, SharedEpisodes
 from datamodules.recommendation import SameTimeBatches
 from relbench_pretrain.sampling import NumberedBatches, PassBatches, ResumableLoader, RowBatches, SeedRows, SeedSampler
 
@@ -118,6 +118,19 @@ def test_rows_of_a_short_batch_weigh_the_same_on_all_processes(number, size, bat
             # A process's mean over its own rows, times its weight, over the number of processes: each row 1 / total.
             assert weight / size == pytest.approx(own / total)
     assert sorted(seen) == list(range(number))
+
+
+@pytest.mark.parametrize(("number", "size"), [(7, 3), (2, 3), (6, 2), (4, 1)])
+def test_episodes_to_rank_count_once_and_processes_make_as_many_steps(number, size):
+    orders = [SharedEpisodes(number, rank, size) for rank in range(size)]
+    for _ in range(2):  # again in every epoch
+        steps = [list(order) for order in orders]
+        assert len({len(each) for each in steps}) == 1
+        counted = [n for order, each in zip(orders, steps, strict=True)
+                   for step, n in enumerate(each) if order.share(step)[0]]  # fmt: skip
+        assert sorted(counted) == list(range(number))
+        for order in orders:
+            order.begin(1, (), 99)
 
 
 def test_workers_take_over_in_the_middle_and_epochs_differ():
