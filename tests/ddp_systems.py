@@ -51,6 +51,7 @@ def train(
     """
     seed_everything(0, verbose=False)
     module, data = SYSTEMS[name](folder, devices, dropout)
+    seed_everything(0, verbose=False)  # as Lightning does where there are several processes
     if same:
         data.__class__ = type("SameBatches", (type(data),), {"process": (0, 1)})
     losses, seeds = Losses(), Seeds()

@@ -93,7 +93,7 @@ def test_a_text_embedder_can_be_given_with_its_settings(experiment, capsys, run_
     assert embedder["init_args"] == {"width": 9}
 
 
-@pytest.mark.parametrize("experiment", ["demo", "demo-mre"])
+@pytest.mark.parametrize("experiment", ["demo", pytest.param("demo-mre", marks=pytest.mark.slow)])
 def test_relations_given_as_texts_get_triples(experiment, run_in, capsys):
     data = ["--data.predict_texts=[From music in the north to wide red plain trade in the south.]",
             "--data.predict_heads=[e1, e2]", "--data.predict_top=3"]  # fmt: skip
@@ -169,7 +169,7 @@ def test_checkpoints_that_can_run_code_are_refused_wherever_they_are_given(run_i
     assert sorted(path.name for path in run_in.iterdir() if path.name != "runs") == ["a.ckpt"]
 
 
-@pytest.mark.parametrize("config", ["contrastive/demo", "forecast/demo"])
+@pytest.mark.parametrize("config", ["contrastive/demo", pytest.param("forecast/demo", marks=pytest.mark.slow)])
 def test_resuming_takes_up_step_and_weights(config, run_in):
     common = ["fit", f"--config={config}", "--data.dataset=demo-small", "--trainer.enable_progress_bar=false",
               "--trainer.limit_val_batches=1", "--trainer.val_check_interval=2"]  # fmt: skip
@@ -262,32 +262,44 @@ ANY_VALUE = tuple(
                    "model.checkpoint")
 )  # fmt: skip
 NUMBER = re.compile(r"=[\d.e_-]+$")
-PARSED: set[object] = set()
-"""What a study before it has in common with another one need not be parsed again."""
 STUDIES = sorted((CONFIGS / "studies").glob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_first_run_of_every_shipped_study_parses(path, tmp_path):
+    parse_runs(path, tmp_path, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_every_run_of_every_shipped_study_parses(path, tmp_path):
+    parse_runs(path, tmp_path)
+
+
+def parse_runs(path, folder, most=None):
+    """Parses the runs of a study that differ in more than a number, or the first of them."""
     parsed = ArgumentParser()
     parsed.add_function_arguments(study)
     arguments = parsed.instantiate_classes(parsed.parse_object(yaml.safe_load(path.read_text())))
     names = ("databases", "networks", "starts", "seeds", "pretraining_seeds", "label_fractions", "grid")
-    plans = list(plan(*(arguments[name] for name in names), root=tmp_path))
+    plans = list(plan(*(arguments[name] for name in names), root=folder))
     # Of an experiment over values the first stands for all.
     firsts = {
         name: replace(spec, values={key: found[:1] for key, found in spec.values.items()})
         for name, spec in arguments["experiments"].items()
     }
     experiments = expanded(firsts)
-    plans += experiment_plans(experiments, arguments["seeds"], arguments["experiment_args"], tmp_path)
+    plans += experiment_plans(experiments, arguments["seeds"], arguments["experiment_args"], folder)
     assert plans
+    seen: set[object] = set()
+    number = 0
     for run in plans:  # one name, one seed, one share and one number stand for all of them
         any_value = (part.startswith(ANY_VALUE) or NUMBER.search(part) for part in run.command)
         key = tuple(p.partition("=")[0] if some else p for p, some in zip(run.command, any_value, strict=True))
         key = tuple(part for part in key if part != "--model.checkpoint")
-        new = {key, *(part for part in run.command if part.startswith("--model.start="))} - PARSED
-        if run.command[0] in ("fit", "test") and new:
-            PARSED.update(new)
+        new = {key, *(part for part in run.command if part.startswith("--model.start="))} - seen
+        if run.command[0] in ("fit", "test") and new and number != most:
+            seen |= new
+            number += 1
             with pytest.raises(SystemExit, match="^0$|^None$"):
                 main([*run.command, "--print_config"])

@@ -60,7 +60,12 @@ def test_a_batch_that_leaves_tables_out_is_no_trouble_for_processes_as_torchrun_
 
 @pytest.mark.parametrize(
     "experiment",
-    ["contrastive/demo", "fine_tuning/demo", "zero_shot/demo", "zero_shot/demo-mre", "hypergraph/recovery"],
+    [
+        "contrastive/demo",
+        "hypergraph/recovery",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("fine_tuning/demo", "zero_shot/demo")),
+        "zero_shot/demo-mre",
+    ],
 )
 def test_gpu_settings_fit_every_system_and_say_how_fast_it_is(experiment, run_in):
     options = {

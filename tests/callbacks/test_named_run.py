@@ -89,6 +89,7 @@ def test_other_settings_are_refused_by_name_and_lengths_may_change(run_in, capsy
     assert "has finished, but has no checkpoint" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.ddp
 def test_two_processes_go_on_with_a_run_as_one(tmp_path, run_pair, wandb_offline):
     common = [*ARGS, "--run=a", "--trainer.val_check_interval=1", "--trainer.log_every_n_steps=1",

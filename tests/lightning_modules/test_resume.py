@@ -40,11 +40,12 @@ def run(name, folder, seed=0, ckpt_path=None, **options):
 
 
 QUICK = ("fine_tuning", "masked_modeling")
+LONG = ("contrastive_on_device", "recommendation")
 
 
 @pytest.mark.parametrize(
     ("name", "validation"),
-    [(name, "epoch") for name in SYSTEMS]
+    [pytest.param(name, "epoch", marks=[pytest.mark.slow] if name in LONG else []) for name in SYSTEMS]
     + [pytest.param(name, "steps", marks=[] if name in QUICK else pytest.mark.slow) for name in SYSTEMS],
 )
 def test_stopped_anywhere_a_run_ends_like_one_that_was_not(name, validation, folder):
