@@ -67,8 +67,9 @@ class _AppendingWriter(ExperimentWriter):
     def _read(self) -> tuple[list[str], list[dict[str, Any]]]:
         with Path(self.metrics_file_path).open(newline="") as file:
             reader = csv.DictReader(file)
-            # A line without its end was being written when the process was killed.
-            return list(reader.fieldnames or []), [row for row in reader if None not in row.values()]
+            # A line without its end was being written when the process was killed; one too long has another header's.
+            rows = [row for row in reader if None not in row and None not in row.values()]
+            return list(reader.fieldnames or []), rows
 
     def cut(self, step: int) -> None:
         path = Path(self.metrics_file_path)

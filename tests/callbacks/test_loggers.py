@@ -172,3 +172,13 @@ def test_pictures_and_tables_reach_every_logger_that_can_show_them(tmp_path, ten
     (shown,) = files.rglob("*.table.json")
     assert '"data":[["2020-01-01","[1, 2]",0.5]]' in shown.read_text().replace(", [", ",[").replace("], ", "],")
     assert len(list(files.rglob("*.png"))) == 1
+
+
+def test_lines_that_do_not_fit_the_header_are_left_out(tmp_path):
+    logger = CSVLogger(tmp_path, name="run", version="a")
+    path = tmp_path / "run" / "a" / "metrics.csv"
+    path.parent.mkdir(parents=True)
+    path.write_text("step,train/loss\n0,1.0\n1,2.0,,\n2,3.0\n3")
+    logger.log_metrics({"val/loss": 4.0}, step=5)
+    logger.save()
+    assert path.read_text().splitlines() == ["step,train/loss,val/loss", "0,1.0,", "2,3.0,", "5,,4.0"]
