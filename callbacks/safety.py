@@ -68,8 +68,14 @@ class FiniteLoss(Callback):
         """Looks before weights are written."""
         self._look(trainer)
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks before other callbacks write weights at the end of a run."""
+        self._look(trainer)
+
     def _look(self, trainer: Trainer) -> None:
-        if self._wrong is not None and bool(self._wrong):
+        wrong = self._wrong is not None and bool(self._wrong)
+        # All processes stop where one has to: the others would wait for it.
+        if trainer.strategy.reduce_boolean_decision(wrong, all=False):
             self._wrong = None
             raise NonFiniteError(
                 f"the training loss was NaN or infinite between the steps {self._since} and {trainer.global_step}; "

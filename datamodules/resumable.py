@@ -11,7 +11,11 @@ from relbench_pretrain.sampling.resumable import Loader
 
 
 class ResumableDataModule(LightningDataModule):
-    """Stores in checkpoints which training batches were taken; a run that goes on gets those after them."""
+    """Stores in checkpoints which training batches were taken; a run that goes on gets those after them.
+
+    Lightning asks the loader for the same, and gives it back where an epoch was under way; from a checkpoint of an
+    epoch's end it does not.
+    """
 
     _training: ResumableLoader | None = None
     _taken: dict[str, Any] | None = None

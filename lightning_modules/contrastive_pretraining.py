@@ -9,6 +9,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from lightning_modules.averages import exact
 from lightning_modules.pretraining import Pretraining
 from relbench_pretrain.contrastive.context import ContextContrast
 from relbench_pretrain.contrastive.link import LinkContrast
@@ -124,7 +125,7 @@ class ContrastivePretraining(Pretraining):
         x = self(batch)
         levels = self.normalization(self.losses(batch, x), update=stage == "train")
         loss = torch.stack(list(levels.values())).sum()
-        options = {"batch_size": batch.num_nodes, "sync_dist": stage != "train"}
+        options: dict[str, Any] = {"batch_size": exact(batch.num_nodes), "sync_dist": stage != "train"}
         self.log(f"{stage}/loss", loss.detach(), prog_bar=True, **options)
         by_level = {f"{stage}/loss_{name}": value.detach() for name, value in levels.items()}
         self.log_dict(by_level, prog_bar=stage != "train", **options)

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from lightning_modules.averages import exact
 from lightning_modules.downstream import Downstream
 from relbench_pretrain.evaluation.task_metrics import task_loss, task_metrics
 from relbench_pretrain.nn.heads import MLPHead
@@ -50,7 +51,7 @@ class FineTuning(Downstream):
         """Follows loss and metrics on the validation rows."""
         out = self(batch)
         loss, number = self._loss(batch, out)
-        self.log("val/loss", loss, batch_size=weight(number), sync_dist=True)
+        self.log("val/loss", loss, batch_size=exact(number), sync_dist=True)
         if number:
             target = batch[self.task.entity_table].y[:number]
             self.metrics.update(out[:number], target.long() if self.task.kind in (BINARY, MULTILABEL) else target)
@@ -73,7 +74,7 @@ class FineTuning(Downstream):
         regime = self.trainer.datamodule.regimes[dataloader_idx]
         self.keep_prediction(regime, store.input_id, self.prediction(out))
         loss, number = self._loss(batch, out)
-        self.log(f"test/{regime}/loss", loss, batch_size=weight(number), sync_dist=True, add_dataloader_idx=False)
+        self.log(f"test/{regime}/loss", loss, batch_size=exact(number), sync_dist=True, add_dataloader_idx=False)
 
     def prediction(self, out: Tensor) -> Tensor:
         """Turns logits into probabilities, or into class numbers in a multiclass task; values stay."""
@@ -96,8 +97,3 @@ class FineTuning(Downstream):
             "input_id": store.input_id,
             "prediction": self.prediction(self(batch)),
         }
-
-
-def weight(number: int) -> int:
-    """Returns a number as floating point, since Lightning's mean over processes rounds whole numbers down."""
-    return float(number)  # type: ignore[return-value]

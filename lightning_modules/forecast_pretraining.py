@@ -9,6 +9,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
+from lightning_modules.averages import exact
 from lightning_modules.pretraining import Pretraining
 from relbench_pretrain.forecasting.objective import ForecastObjective
 from relbench_pretrain.nn.backbone import Backbone
@@ -68,7 +69,7 @@ class ForecastPretraining(Pretraining):
         x = self(batch)
         loss = self.objective(x, {table: batch[table].y for table in x})
         number = sum(len(rows) for rows in x.values())
-        self.log(f"{stage}/loss", loss.detach(), prog_bar=True, batch_size=number, sync_dist=stage != "train")
+        self.log(f"{stage}/loss", loss.detach(), prog_bar=True, batch_size=exact(number), sync_dist=stage != "train")
         return loss
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

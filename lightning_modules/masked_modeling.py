@@ -92,15 +92,7 @@ class MaskedModeling(Sharing, LightningModule):
         self.log(f"{stage}/loss", self.loss(batch), prog_bar=True, batch_size=1, sync_dist=True)
 
     def log_conditionals(self, contexts: np.ndarray, masked: int = 1) -> np.ndarray:
-        """Returns the log-probability of every node at a masked place beside a context.
-
-        Args:
-            contexts: Nodes, −1 at the end ``(num_contexts, width)``; width 0 shows no node.
-            masked: How many nodes are masked beside it; of their places the mean is taken.
-
-        Returns:
-            ``(num_contexts, num_nodes)``, −∞ for nodes of the context; what is left sums to 1.
-        """
+        """Returns what the network makes of contexts; see :meth:`NodeBert.log_conditionals`."""
         return self.network.log_conditionals(contexts, masked)
 
     def num_rows(self, batch: MaskedBatch) -> int:

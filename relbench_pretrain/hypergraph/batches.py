@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from relbench_pretrain.hypergraph.corpus import Corpus, counted
 from relbench_pretrain.hypergraph.masking import Masking
 from relbench_pretrain.hypergraph.rows import unique_rows
+from relbench_pretrain.sampling.order import PassBatches
 
 NUM_SPECIAL = 4
 
@@ -154,7 +155,7 @@ class MaskedBatches(Dataset):
     ) -> None:
         self.rows, self.num_nodes, self.masking = rows, num_nodes, masking
         self.seed, self.keep_order, self.merge, self.shuffle = seed, keep_order, merge, shuffle
-        self.number = -(-len(rows) // (batch_size * world_size)) * world_size
+        self.number = len(PassBatches(len(rows), batch_size, 0, world_size)) * world_size
         # Where each process has one batch, and masks stay, batches are the same in every pass.
         self.constant = self.number == world_size and not masking.depends_on_epoch
         self._kept: dict[int, MaskedBatch] = {}

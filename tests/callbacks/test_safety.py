@@ -49,6 +49,16 @@ def test_a_loss_that_is_no_number_is_never_written(model, when, tmp_path):
     assert not (tmp_path / "checkpoints").exists()
 
 
+def test_nothing_is_written_either_where_the_last_loss_of_a_run_is_wrong(tmp_path):
+    class Export(Callback):
+        def on_train_end(self, trainer, pl_module):
+            (tmp_path / "exported").touch()
+
+    with pytest.raises(NonFiniteError):
+        fit(Wrong(), tmp_path, Export(), max_steps=3, log_every_n_steps=100, enable_checkpointing=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_it_is_said_when_metrics_are_logged(tmp_path):
     with pytest.raises(NonFiniteError, match="between the steps 2 and 4"):
         fit(Wrong(), tmp_path, enable_checkpointing=False)
