@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,8 +24,10 @@ from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.pictures import ImageEmbedder, RandomConvolutions, image_vectors
 from relbench_pretrain.knowledge_graph.queries import Direction
+from relbench_pretrain.knowledge_graph.ranges import ends_of
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.rewrites import Rewrite
+from relbench_pretrain.knowledge_graph.shared_words import SharedWords
 from relbench_pretrain.knowledge_graph.splits import hold_out_validation, zero_shot_split
 from relbench_pretrain.knowledge_graph.texts import text_vectors
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
@@ -120,8 +123,6 @@ class ZeroShotKGDataModule(SameData):
         self.training, self.rewrite = training, rewrite
         self.graph: KnowledgeGraph | None = None
         self.readings: GraphReadings | None = None
-        self.pictured = False
-        self.entity_image: Tensor | None = None
         self.described: dict[tuple[bool, Direction], PairFeatures] = {}
         self.episodes: list[TrainingEpisodes] | None = None
 
@@ -227,16 +228,23 @@ class ZeroShotKGDataModule(SameData):
         neighborhood = self.test_neighborhood if tested else self.training_neighborhood
         return neighborhood.mirrored() if direction == "head" else neighborhood
 
+    @cached_property
+    def _described_by(self) -> tuple[Tensor | None, Tensor, SharedWords]:
+        """What only features of pairs read: pictures, the ends of relations' texts, and the words of all texts."""
+        graph, cache = self.graph, self.hparams.cache_dir
+        texts = [*graph.relation_texts, *(self.hparams.predict_texts or [])]
+        first, last = (text_vectors(self.embedder, side, cache) for side in zip(*map(ends_of, texts), strict=True))
+        image = image_vectors(graph, self.image_embedder, cache)
+        return image, torch.stack([first, last]), SharedWords(graph.names, graph.descriptions, texts)
+
     def _features(self, tested: bool, direction: Direction) -> PairFeatures | None:
         if not self.hparams.nearest_relations or self.training is not None:
             return None
         if (tested, direction) not in self.described:
-            if not self.pictured:
-                self.entity_image = image_vectors(self.graph, self.image_embedder, self.hparams.cache_dir)
-                self.pictured = True
+            image, ends, words = self._described_by
             self.described[tested, direction] = PairFeatures(
                 self._known(tested, direction), self.entity_text, self.relation_text, self.hparams.nearest_relations,
-                self.entity_image, self.hparams.modalities,
+                image, self.hparams.modalities, ends.flip(0) if direction == "head" else ends, words,
             )  # fmt: skip
         return self.described[tested, direction]
 

@@ -18,7 +18,8 @@ class BoostedRanker(PairScorer):
     """LightGBM's LambdaMART on the features of pairs; it is trained at once, from all episodes, and has no parameters.
 
     Args:
-        num_trees: How many trees.
+        num_members: How many ensembles of trees, which differ in their seeds, and whose scores are averaged.
+        num_trees: How many trees in each.
         learning_rate: What each counts.
         num_leaves: Leaves per tree.
         num_wrong: The most wrong candidates per query, the first of each.
@@ -36,22 +37,26 @@ class BoostedRanker(PairScorer):
         feature_share: float = 0.5,
         num_threads: int = 0,
         seed: int = 0,
+        num_members: int = 3,
     ) -> None:
         super().__init__()
+        if num_members < 1:
+            raise ValueError(f"num_members is {num_members}: there is nothing to average, give 1 or more")
+        self.num_members = num_members
         self.num_trees, self.num_wrong, self.num_threads = num_trees, num_wrong, num_threads
         self.learning_rate, self.num_leaves = learning_rate, num_leaves
         self.feature_share, self.seed = feature_share, seed
         self.parameters_of_trees = {
-            "objective": "lambdarank", "learning_rate": learning_rate, "num_leaves": num_leaves, "seed": seed,
+            "objective": "lambdarank", "learning_rate": learning_rate, "num_leaves": num_leaves,
             "feature_fraction": feature_share, "bagging_fraction": 0.8, "bagging_freq": 1, "min_data_in_leaf": 50,
             "lambda_l2": 5.0, "max_bin": 127, "lambdarank_truncation_level": 10, "num_threads": num_threads,
             "verbose": -1, "deterministic": True, "force_row_wise": True,
         }  # fmt: skip
-        self.trees: Any = None
+        self.members: list[Any] = []
 
     def prepare(self, episodes: Sequence[Episode]) -> None:
         """Trains the trees, unless a checkpoint brought them."""
-        if self.trees is not None:
+        if self.members:
             return
         rows, right, sizes = [], [], []
         for episode in episodes:
@@ -65,24 +70,31 @@ class BoostedRanker(PairScorer):
         table = lightgbm.Dataset(
             np.concatenate(rows), np.concatenate(right).astype(np.float32), group=np.concatenate(sizes)
         )
-        self.trees = lightgbm.train(self.parameters_of_trees, table, self.num_trees)
+        seeds = [self.seed * self.num_members + i for i in range(self.num_members)]
+        self.members = [
+            lightgbm.train({**self.parameters_of_trees, "seed": seed}, table, self.num_trees) for seed in seeds
+        ]
 
     def forward(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:
         """Scores candidates; see :meth:`PairScorer.forward`."""
-        if self.trees is None:
+        if not self.members:
             raise ValueError("the boosted trees are not trained: fit them, or give a checkpoint with --ckpt_path")
         features = features_of(episode)
         table = features.detach().float().cpu().reshape(-1, NUM_FEATURES).numpy()
-        scores = torch.from_numpy(self.trees.predict(table, num_threads=self.num_threads)).float()
-        return scores.to(features.device).view(features.shape[:2]).masked_fill(episode.candidate < 0, -torch.inf)
+        scores = torch.from_numpy(
+            np.mean([m.predict(table, num_threads=self.num_threads) for m in self.members], axis=0)
+        )
+        return (
+            scores.float().to(features.device).view(features.shape[:2]).masked_fill(episode.candidate < 0, -torch.inf)
+        )
 
-    def get_extra_state(self) -> dict[str, str | None]:
+    def get_extra_state(self) -> dict[str, list[str]]:
         """Returns the trees as text, which a checkpoint keeps."""
-        return {"trees": None if self.trees is None else self.trees.model_to_string()}
+        return {"trees": [member.model_to_string() for member in self.members]}
 
-    def set_extra_state(self, state: dict[str, str | None]) -> None:
+    def set_extra_state(self, state: dict[str, list[str]]) -> None:
         """Takes the trees from a checkpoint."""
-        self.trees = None if state["trees"] is None else _lightgbm().Booster(model_str=state["trees"])
+        self.members = [_lightgbm().Booster(model_str=text) for text in state["trees"]]
 
 
 def _lightgbm() -> Any:

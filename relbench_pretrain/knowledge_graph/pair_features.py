@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, find_paths
+from relbench_pretrain.knowledge_graph.ranges import OF_HEAD, PREDICTED, RangeRegression
 from relbench_pretrain.knowledge_graph.rules import Rules
+from relbench_pretrain.knowledge_graph.shared_words import WORDS, SharedWords
 
 # What is known of a candidate under each of the nearest relations ...
 RANGE = ("times", "share", "profile", "text", "image")
@@ -25,11 +27,15 @@ HEAD = ("nearest that it has", "best fit", "fits", "fit forward", "fit backward"
 PAIR = (
     "degree", "relations", "head's degree", "text to relation", "text to head", "text to both", "weight of paths",
     "number of paths", "joined", "profile to head", "neighbours to head", "image to head", "is the head", "nearest",
+    "text to first words", "text to last words",
 )  # fmt: skip
 NAMES = (
     *(f"{name} ({weight})" for weight in WEIGHTS for name in (*RANGE, *ANALOGIES, *EDGES, *PATHS, *OWN)),
     *(f"head: {name}" for name in HEAD),
     *PAIR,
+    *PREDICTED,
+    *(f"head in {name}" for name in OF_HEAD),
+    *WORDS,
 )
 NUM_FEATURES = len(NAMES)
 MODALITIES = ("image", "text", "structure")
@@ -74,9 +80,10 @@ class PairFeatures:
     """Describes pairs of a head and a candidate by what the relations with the nearest texts would say of them.
 
     How often the candidate is their tail, and whether it is like their tails; which tails they give to heads that are
-    like the head; which edges and paths join the pair, and how surely these imply them (:class:`Rules`). No feature
-    depends on the triples of a hidden relation, nor tells which entity, relation or word it is about: what is learned
-    of them under one relation holds under another.
+    like the head; which edges and paths join the pair, and how surely these imply them (:class:`Rules`). To this come
+    the range and the domain that the relation's text lets expect (:class:`RangeRegression`), and what the texts of
+    both entities say of each other (:class:`SharedWords`). No feature depends on the triples of a hidden relation, nor
+    tells which entity, relation or word it is about: what is learned of them under one relation holds under another.
 
     Args:
         neighborhood: The triples that may be known.
@@ -86,6 +93,9 @@ class PairFeatures:
         entity_image: Vectors of the entities' pictures, of length 1 or zero ``(num_entities, image_width)``; None for
             no pictures.
         modalities: What may be known of entities; features that need another modality are 0.
+        ends: Vectors of the first and of the last words of the relations' texts, those of what is sought first
+            ``(2, num_texts, text_width)``; None takes the whole texts.
+        words: Compares texts word by word; None leaves this out, and its features are 0.
     """
 
     def __init__(
@@ -96,6 +106,8 @@ class PairFeatures:
         num_nearest: int = 16,
         entity_image: Tensor | None = None,
         modalities: Collection[str] = MODALITIES,
+        ends: Tensor | None = None,
+        words: SharedWords | None = None,
     ) -> None:
         self.told = told_by(modalities)
         self.neighborhood = neighborhood
@@ -113,9 +125,14 @@ class PairFeatures:
         self.members = (self.kinds @ sp.diags(1 / np.maximum(met, 1))).tocsc().astype(np.float32)
         self.square = self.profile.power(2).tocsr()
         self.rules = Rules(neighborhood, self.counts)
-        self.ends = self._ends()
+        self.joined_by = self._joined_by()
+        both = np.stack([self.relation_text] * 2) if ends is None else ends.float().numpy()
+        self.first_and_last, self.words = both, words
+        views = self.entity_text, self.entity_image
+        self.ranges = RangeRegression(self.counts, self.profile, views, self.relation_text, both)
+        self.last: tuple[int, Nearest, np.ndarray, np.ndarray] | None = None
 
-    def _ends(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _joined_by(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns head and tail of the triples of each relation."""
         head, relation, tail = self.neighborhood.triples()
         order = np.argsort(relation, kind="stable")
@@ -133,9 +150,8 @@ class PairFeatures:
         Returns:
             ``(num_queries, num_candidates, NUM_FEATURES)``; the rows of no candidate mean nothing.
         """
-        text, given, place = self.relation_text[relation], head.numpy(), candidate.clamp(min=0).numpy()
-        near = self._nearest(text, relation)
-        of_range = self._ranges(near)
+        given, place = head.numpy(), candidate.clamp(min=0).numpy()
+        near, of_range, predicted = self._of_relation(relation)
         weight, of_head = self._weights(near, of_range, given)  # (num_queries, num_weights, 2 * num_nearest)
         alike = self._alike(near, given)
         joined, number = self._joined(near, weight, head, candidate, relation)
@@ -149,9 +165,19 @@ class PairFeatures:
             self._own(near, weight, given, met)[cell],
         ]
         seen = np.concatenate(parts, axis=-1).reshape(*place.shape, -1)
-        of_head = np.broadcast_to(of_head[:, None], (*place.shape, len(HEAD)))
-        pair = self._pair(near, text, given, place, alike, number)
-        return torch.from_numpy(np.concatenate([seen, of_head, pair], axis=-1).astype(np.float32) * self.told)
+        expected = predicted[given][:, [PREDICTED.index(name) for name in OF_HEAD]]
+        of_head, expected = (np.broadcast_to(v[:, None], (*place.shape, v.shape[1])) for v in (of_head, expected))
+        pair = self._pair(near, relation, given, place, alike, number)
+        words = np.zeros((*place.shape, len(WORDS))) if self.words is None else self.words(relation, given, place)
+        features = np.concatenate([seen, of_head, pair, predicted[place], expected, words], axis=-1)
+        return torch.from_numpy(features.astype(np.float32) * self.told)
+
+    def _of_relation(self, relation: int) -> tuple[Nearest, np.ndarray, np.ndarray]:
+        """Returns what does not depend on the queries; it is kept for the next ones of the same relation."""
+        if self.last is None or self.last[0] != relation:
+            near = self._nearest(self.relation_text[relation], relation)
+            self.last = relation, near, self._ranges(near), self.ranges(relation, near.mask)
+        return self.last[1:]
 
     def _nearest(self, query: np.ndarray, hidden: int) -> Nearest:
         usable = self.rules.number > 0
@@ -246,7 +272,7 @@ class PairFeatures:
         row_of[met] = np.arange(len(met))
         result = np.zeros((len(met), queries, weight.shape[1], len(alike)), np.float32)
         for k, relation in enumerate(near.directed):
-            ends = self.ends[relation % self.num_relations]
+            ends = self.joined_by[relation % self.num_relations]
             source, target = ends if k < half else ends[::-1]
             from_, column = np.unique(source, return_inverse=True)
             to, row = np.unique(target, return_inverse=True)
@@ -311,7 +337,7 @@ class PairFeatures:
     def _pair(
         self,
         near: Nearest,
-        query: np.ndarray,
+        relation: int,
         head: np.ndarray,
         place: np.ndarray,
         alike: np.ndarray,
@@ -320,6 +346,7 @@ class PairFeatures:
         """Returns what does not depend on single relations ``(num_queries, num_candidates, len(PAIR))``."""
         degree = np.log1p(self._degree(near))
         breadth = np.log1p(np.asarray(self.kinds @ near.mask))
+        query = self.relation_text[relation]
         both = self.entity_text[head] + query
         both /= np.linalg.norm(both, axis=1, keepdims=True) + 1e-6
         row = np.arange(len(head))[:, None]
@@ -336,6 +363,7 @@ class PairFeatures:
             alike[3][row, place],
             place == head[:, None],
             np.full(place.shape, near.cosine.max()),
+            *((self.entity_text @ some)[place] for some in self.first_and_last[:, relation]),
         ]
         return np.stack(columns, axis=-1)
 

@@ -10,6 +10,8 @@ from datamodules import ZeroShotKGDataModule
 from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
+from relbench_pretrain.knowledge_graph.shared_words import SharedWords
+from relbench_pretrain.knowledge_graph.texts import text_vectors
 
 
 @pytest.fixture
@@ -40,6 +42,13 @@ def without(module, relation, mirrored):
     return known.mirrored() if mirrored else known
 
 
+def ends_of_texts(module, which):
+    """Vectors of the first and last three words of the relations' descriptions, or the other way round."""
+    words = [text.rstrip(" .").split() for text in module.graph.relation_texts]
+    ends = {"first": [" ".join(w[:3]) for w in words], "last": [" ".join(w[-3:]) for w in words]}
+    return torch.stack([text_vectors(module.embedder, ends[end], module.hparams.cache_dir) for end in which])
+
+
 def test_models_see_no_triple_of_what_they_are_asked_for(make):
     module = make()
     roles = {role: set(module.graph.relations_of(role).tolist()) for role in Role}
@@ -63,7 +72,11 @@ def test_training_episodes_hide_their_relation_and_have_one_right_candidate(make
             assert e.features.shape[:2] == e.candidate.shape == (len(e), 101)
             head = (int(e.anchor[0]), e.relation, int(e.candidate[0, 0])) not in triples
             asked.add(head)
-            describe = PairFeatures(without(module, e.relation, head), module.entity_text, module.relation_text)
+            describe = PairFeatures(
+                without(module, e.relation, head), module.entity_text, module.relation_text,
+                ends=ends_of_texts(module, ("last", "first") if head else ("first", "last")),
+                words=SharedWords(module.graph.names, module.graph.descriptions, module.graph.relation_texts),
+            )  # fmt: skip
             assert torch.allclose(e.features, describe(e.relation, e.anchor, e.candidate), atol=1e-4)
             for anchor, row in zip(e.anchor.tolist(), e.candidate.tolist(), strict=True):
                 right = [

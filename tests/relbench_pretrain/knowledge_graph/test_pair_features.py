@@ -122,7 +122,7 @@ def test_pictures_are_compared_as_texts_are():
     second = PairFeatures(neighborhood, two, relation, 3, one)(3, HEAD, CANDIDATE)
     pairs = [(i, NAMES.index(name.replace("text", "image"))) for i, name in enumerate(NAMES) if "text" in name.split()
              and name.replace("text", "image") in NAMES]  # fmt: skip
-    assert len(pairs) == 16
+    assert len(pairs) == 18
     for text, image in pairs:
         assert torch.allclose(first[..., text], second[..., image], atol=1e-5), NAMES[text]
     without = PairFeatures(neighborhood, one, relation, 3)(3, HEAD, CANDIDATE)

@@ -57,6 +57,20 @@ def test_trees_find_the_right_candidate_and_say_when_they_are_not_trained(monkey
     assert (ranker(episode(), None, None).argmax(1) == 0).float().mean() > 0.7
 
 
+def test_members_differ_and_their_scores_are_averaged():
+    with pytest.raises(ValueError, match="num_members"):
+        boosted(num_members=0)
+    ranker, single = boosted(num_members=2, seed=3), boosted(num_members=1, seed=6)
+    for trees in (ranker, single):
+        trees.prepare([episode(1), episode(2)])
+    first, second = (member.model_to_string() for member in ranker.members)
+    assert first != second and first == single.members[0].model_to_string()
+    scores = [single(episode(), None, None)]
+    single.set_extra_state({"trees": [second]})
+    scores.append(single(episode(), None, None))
+    assert torch.allclose(ranker(episode(), None, None), torch.stack(scores).mean(0), atol=1e-6)
+
+
 def test_every_parameter_has_a_gradient_and_constant_features_do_no_harm():
     ranker = MeanRanker([PairRanker(2, 16), boosted()])
     constant = episode(1)
