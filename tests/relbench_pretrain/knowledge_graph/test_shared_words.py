@@ -7,7 +7,7 @@ import pytest
 
 from relbench_pretrain.knowledge_graph.shared_words import WORDS, SharedWords, find_names
 
-NAMES = ["York", "New York", "Tony Kaye", "History X", "???", "York"]
+NAMES = ["York", "New York", "Tony Kaye", "History X", "???", "York", "Tony"]
 TEXTS = [
     "A city; York is old.",
     "New York is no york.",
@@ -15,6 +15,7 @@ TEXTS = [
     "A film by TONY kaye, set in (New) York",
     "",
     "Yorkshire",
+    "",
 ]
 
 
@@ -29,7 +30,7 @@ def test_names_are_found_whole_and_the_longest_first_but_not_in_their_own_text()
 
 def test_values_are_what_reading_the_texts_finds():
     words = SharedWords(NAMES, TEXTS, ["Film by a director", "unheard"])
-    head, candidate = np.array([3, 2]), np.array([[0, 1, 2, 3, 4, 5]] * 2)
+    head, candidate = np.array([3, 2]), np.array([range(7)] * 2)
     value = dict(zip(WORDS, np.moveaxis(words(0, head, candidate), -1, 0), strict=True))
     found = find_names(NAMES, TEXTS).toarray()
     assert np.allclose(value["text of head names it"], found[head])
@@ -38,7 +39,7 @@ def test_values_are_what_reading_the_texts_finds():
     own = value["text shares words with head"]
     assert own[0, 3] == pytest.approx(1) and own[1, 2] == pytest.approx(1) and 0 < own[0, 2] < 1
     assert own[0, 4] == 0
-    assert (value["text shares words with relation"][0] > 0).tolist() == [True, False, True, True, False, False]
+    assert (value["text shares words with relation"][0] > 0).tolist() == [True, False, True, True, False, False, False]
     has = value["text of head has its name's words"]
     assert has[0, [0, 1, 2, 3]] == pytest.approx(1) and has[0, 4] == 0  # "new" and "york" stand in the film's text
     assert 0 == has[1, 3] < has[1, 1]
