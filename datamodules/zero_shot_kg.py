@@ -33,6 +33,8 @@ from relbench_pretrain.knowledge_graph.texts import text_vectors
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 from relbench_pretrain.sampling import NumberedBatches, ResumableLoader
 
+DIRECTIONS: tuple[Direction, ...] = ("tail", "head")
+
 
 class ZeroShotKGDataModule(SameData):
     """Opens a knowledge graph as a zero-shot benchmark.
@@ -53,7 +55,8 @@ class ZeroShotKGDataModule(SameData):
         split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
         split_seed: Seeds the choice of relations, and the candidates of validation and test, apart from ``seed``, so
             that runs can be compared.
-        direction: What is asked for in validation and test: ``"tail"`` or ``"head"``, or ``"both"`` in training too.
+        direction: What is asked for in validation and test: ``"tail"``, ``"head"`` or ``"both"``. Training asks for
+            both: there are few relations to learn from, and each is another one from its other end.
         num_candidates: Wrong candidates per query in validation and test; 0 ranks all entities, filtered.
         drop_duplicates: Whether a test triple that comes twice is asked for once.
         relations_per_batch: Episodes per batch.
@@ -129,7 +132,7 @@ class ZeroShotKGDataModule(SameData):
     @property
     def directions(self) -> tuple[Direction, ...]:
         """What is asked for."""
-        return ("tail", "head") if self.hparams.direction == "both" else (self.hparams.direction,)
+        return DIRECTIONS if self.hparams.direction == "both" else (self.hparams.direction,)
 
     @property
     def protocol(self) -> str:
@@ -262,7 +265,7 @@ class ZeroShotKGDataModule(SameData):
                     self.graph, self._features(False, direction), hparams.pool_queries, hparams.pool_wrong,
                     direction=direction, seed=hparams.seed,
                 )
-                for direction in self.directions
+                for direction in DIRECTIONS
             ]  # fmt: skip
         return self.episodes
 
