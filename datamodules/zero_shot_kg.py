@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -24,7 +24,7 @@ from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.pictures import ImageEmbedder, RandomConvolutions, image_vectors
 from relbench_pretrain.knowledge_graph.queries import Direction
-from relbench_pretrain.knowledge_graph.ranges import ends_of
+from relbench_pretrain.knowledge_graph.ranges import first_words, last_words
 from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.rewrites import Rewrite
 from relbench_pretrain.knowledge_graph.shared_words import SharedWords
@@ -170,7 +170,9 @@ class ZeroShotKGDataModule(SameData):
 
     def prepare_data(self) -> None:
         """Fills the cache of text vectors."""
-        self._read()
+        graph, _, _ = self._read()
+        if self._by_features:
+            self._ends(graph)
 
     def _read(self) -> tuple[KnowledgeGraph, Tensor, Tensor]:
         hparams = self.hparams
@@ -187,13 +189,17 @@ class ZeroShotKGDataModule(SameData):
         return (
             graph,
             text_vectors(self.embedder, graph.entity_texts(), hparams.cache_dir),
-            torch.cat(
-                [
-                    text_vectors(self.embedder, graph.relation_texts, hparams.cache_dir),
-                    *([text_vectors(self.embedder, new, hparams.cache_dir)] if (new := hparams.predict_texts) else []),
-                ]
-            ),
+            self._vectors_of_relations(graph, lambda text: text),
         )
+
+    def _vectors_of_relations(self, graph: KnowledgeGraph, part: Callable[[str], str]) -> Tensor:
+        """Returns vectors of a part of the text of each relation, and of each new one ``(num_texts, text_width)``."""
+        texts = [graph.relation_texts, *([new] if (new := self.hparams.predict_texts) else [])]
+        return torch.cat([text_vectors(self.embedder, [*map(part, some)], self.hparams.cache_dir) for some in texts])
+
+    def _ends(self, graph: KnowledgeGraph) -> Tensor:
+        """Returns vectors of the first and of the last words ``(2, num_texts, text_width)``."""
+        return torch.stack([self._vectors_of_relations(graph, end) for end in (first_words, last_words)])
 
     def setup(self, stage: str) -> None:
         """Reads the graph and the vectors of its texts.
@@ -231,17 +237,21 @@ class ZeroShotKGDataModule(SameData):
         neighborhood = self.test_neighborhood if tested else self.training_neighborhood
         return neighborhood.mirrored() if direction == "head" else neighborhood
 
+    @property
+    def _by_features(self) -> bool:
+        return self.hparams.nearest_relations > 0 and self.training is None
+
     @cached_property
-    def _described_by(self) -> tuple[Tensor | None, Tensor, SharedWords]:
+    def _described_by(self) -> tuple[Tensor | None, Tensor, SharedWords | None]:
         """What only features of pairs read: pictures, the ends of relations' texts, and the words of all texts."""
-        graph, cache = self.graph, self.hparams.cache_dir
-        texts = [*graph.relation_texts, *(self.hparams.predict_texts or [])]
-        first, last = (text_vectors(self.embedder, side, cache) for side in zip(*map(ends_of, texts), strict=True))
-        image = image_vectors(graph, self.image_embedder, cache)
-        return image, torch.stack([first, last]), SharedWords(graph.names, graph.descriptions, texts)
+        graph, cache, new = self.graph, self.hparams.cache_dir, self.hparams.predict_texts or []
+        words = None
+        if "text" in self.hparams.modalities:
+            words = SharedWords(graph.names, graph.descriptions, [*graph.relation_texts, *new])
+        return image_vectors(graph, self.image_embedder, cache), self._ends(graph), words
 
     def _features(self, tested: bool, direction: Direction) -> PairFeatures | None:
-        if not self.hparams.nearest_relations or self.training is not None:
+        if not self._by_features:
             return None
         if (tested, direction) not in self.described:
             image, ends, words = self._described_by

@@ -18,14 +18,14 @@ class BoostedRanker(PairScorer):
     """LightGBM's LambdaMART on the features of pairs; it is trained at once, from all episodes, and has no parameters.
 
     Args:
-        num_members: How many ensembles of trees, which differ in their seeds, and whose scores are averaged.
         num_trees: How many trees in each.
         learning_rate: What each counts.
         num_leaves: Leaves per tree.
         num_wrong: The most wrong candidates per query, the first of each.
         feature_share: Share of the features that a tree may use.
         num_threads: Threads; 0 for all cores.
-        seed: Seeds the choice of features and queries of each tree.
+        seed: Seeds the choice of features and pairs of each tree.
+        num_members: How many ensembles of trees, which differ in their seeds, and whose scores are averaged.
     """
 
     def __init__(
@@ -93,8 +93,16 @@ class BoostedRanker(PairScorer):
         return {"trees": [member.model_to_string() for member in self.members]}
 
     def set_extra_state(self, state: dict[str, list[str]]) -> None:
-        """Takes the trees from a checkpoint."""
-        self.members = [_lightgbm().Booster(model_str=text) for text in state["trees"]]
+        """Takes the trees from a checkpoint.
+
+        Raises:
+            ValueError: If they are of other features than those of now.
+        """
+        saved = state["trees"]
+        members = [_lightgbm().Booster(model_str=text) for text in saved] if isinstance(saved, list) else None
+        if members is None or any(member.num_feature() != NUM_FEATURES for member in members):
+            raise ValueError("the boosted trees were saved by a version with other features of pairs: fit them again")
+        self.members = members
 
 
 def _lightgbm() -> Any:

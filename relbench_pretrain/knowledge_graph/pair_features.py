@@ -27,7 +27,7 @@ HEAD = ("nearest that it has", "best fit", "fits", "fit forward", "fit backward"
 PAIR = (
     "degree", "relations", "head's degree", "text to relation", "text to head", "text to both", "weight of paths",
     "number of paths", "joined", "profile to head", "neighbours to head", "image to head", "is the head", "nearest",
-    "text to first words", "text to last words",
+    "text to words of what is sought", "text to words of what is given",
 )  # fmt: skip
 NAMES = (
     *(f"{name} ({weight})" for weight in WEIGHTS for name in (*RANGE, *ANALOGIES, *EDGES, *PATHS, *OWN)),
@@ -93,8 +93,8 @@ class PairFeatures:
         entity_image: Vectors of the entities' pictures, of length 1 or zero ``(num_entities, image_width)``; None for
             no pictures.
         modalities: What may be known of entities; features that need another modality are 0.
-        ends: Vectors of the first and of the last words of the relations' texts, those of what is sought first
-            ``(2, num_texts, text_width)``; None takes the whole texts.
+        ends: Vectors of the words of the relations' texts that name what is sought, and of those that name what is
+            given ``(2, num_texts, text_width)``; None takes the whole texts.
         words: Compares texts word by word; None leaves this out, and its features are 0.
     """
 
@@ -126,10 +126,10 @@ class PairFeatures:
         self.square = self.profile.power(2).tocsr()
         self.rules = Rules(neighborhood, self.counts)
         self.joined_by = self._joined_by()
-        both = np.stack([self.relation_text] * 2) if ends is None else ends.float().numpy()
-        self.first_and_last, self.words = both, words
+        self.sought_and_given = np.stack([self.relation_text] * 2) if ends is None else ends.float().numpy()
+        self.words = words
         views = self.entity_text, self.entity_image
-        self.ranges = RangeRegression(self.counts, self.profile, views, self.relation_text, both)
+        self.ranges = RangeRegression(self.counts, self.profile, views, self.relation_text, self.sought_and_given)
         self.last: tuple[int, Nearest, np.ndarray, np.ndarray] | None = None
 
     def _joined_by(self) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -169,8 +169,10 @@ class PairFeatures:
         of_head, expected = (np.broadcast_to(v[:, None], (*place.shape, v.shape[1])) for v in (of_head, expected))
         pair = self._pair(near, relation, given, place, alike, number)
         words = np.zeros((*place.shape, len(WORDS))) if self.words is None else self.words(relation, given, place)
-        features = np.concatenate([seen, of_head, pair, predicted[place], expected, words], axis=-1)
-        return torch.from_numpy(features.astype(np.float32) * self.told)
+        described = [seen, of_head, pair, predicted[place], expected, words]
+        features = np.concatenate(described, axis=-1, dtype=np.float32, casting="same_kind")
+        features *= self.told
+        return torch.from_numpy(features)
 
     def _of_relation(self, relation: int) -> tuple[Nearest, np.ndarray, np.ndarray]:
         """Returns what does not depend on the queries; it is kept for the next ones of the same relation."""
@@ -363,7 +365,7 @@ class PairFeatures:
             alike[3][row, place],
             place == head[:, None],
             np.full(place.shape, near.cosine.max()),
-            *((self.entity_text @ some)[place] for some in self.first_and_last[:, relation]),
+            *((self.entity_text @ some)[place] for some in self.sought_and_given[:, relation]),
         ]
         return np.stack(columns, axis=-1)
 

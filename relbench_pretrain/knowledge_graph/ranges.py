@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 # Found by cross-validation over the seen relations of FB15K-237-ZS: how well ranges are predicted.
-TEMPERATURE, RIDGE, DIRECTED = 0.6, 0.3, 0.5
+TEMPERATURE, RIDGE, ANY_SIDE = 0.6, 0.3, 0.5
 NUM_WORDS = 3  # how many words of a text are its beginning, and its end
 KERNELS = ("ends", "whole")
 RANGE_VALUES = ("members", "times", "profile", "text", "image")
@@ -16,26 +16,34 @@ PREDICTED = tuple(f"{value} ({kernel})" for kernel in KERNELS for value in SIDES
 OF_HEAD = tuple(name for name in PREDICTED if name.startswith("domain's"))
 
 
-def ends_of(text: str) -> tuple[str, str]:
-    """Returns the first and the last words of a text."""
-    words = text.rstrip(" .").split()
-    return " ".join(words[:NUM_WORDS]), " ".join(words[-NUM_WORDS:])
+def first_words(text: str) -> str:
+    """Returns the first three words of a text."""
+    return " ".join(text.rstrip(" .").split()[:NUM_WORDS])
+
+
+def last_words(text: str) -> str:
+    """Returns the last three words of a text."""
+    return " ".join(text.rstrip(" .").split()[-NUM_WORDS:])
 
 
 class RangeRegression:
     """Kernel ridge regression from the texts of seen relations to their ranges and domains.
 
     A text tends to begin with what its relation leads to and to end with what it sets out from: "Films directed by a
-    director". So the ranges of some relations tell the domains of others. The kernel of *ends* compares the words at
-    the end in question, the more so if they belong to like texts; that of *whole* texts compares ranges with ranges
-    and domains with domains alone. Both are exp((cosine − 1) / 0.6).
+    director". So the ranges of some relations tell the domains of others. With k(a, b) = exp((cosine(a, b) − 1) / 0.6),
+    two sides of relations (ranges or domains) are compared by one of two kernels: *whole* is k of the whole texts if
+    both are ranges or both domains, else 0; *ends* is k of the words at the end in question, times ½ + *whole*.
+
+    What is predicted of an entity are weighted sums over the seen sides: whether it belongs to them (*members*), how
+    often, ln(1 + times) over the largest of the side (*times*); and its cosine with the weighted sum of their mean
+    vectors by profile, text and picture.
 
     Args:
         counts: Edges that arrive at each entity under each directed relation ``(num_entities, 2 * num_relations)``.
-        profile: The same, weighted, by which entities are compared.
+        profile: The same by what entities are compared with: which relations they have, rare ones for more.
         views: Vectors of the entities' texts and pictures, each ``(num_entities, width)``.
         text: Vectors of the relations' texts, perhaps with new ones after them ``(num_texts, text_width)``.
-        ends: The same of their first and last words ``(2, num_texts, text_width)``.
+        ends: The same of the words that name what is led to, and what is set out from ``(2, num_texts, text_width)``.
     """
 
     def __init__(
@@ -66,7 +74,7 @@ class RangeRegression:
         """Compares some sides of relations, forward or not, with all sides, for both kernels."""
         same = forward[:, None] == (np.arange(self.size) < self.size // 2)
         by_whole = same * np.exp((whole - 1) / TEMPERATURE)
-        return [np.exp((ends - 1) / TEMPERATURE) * (DIRECTED + by_whole), by_whole]
+        return [np.exp((ends - 1) / TEMPERATURE) * (ANY_SIDE + by_whole), by_whole]
 
     def weights(self, relation: int) -> np.ndarray:
         """Returns what each seen relation's side counts in the prediction, 0 for the sides of the relation itself.

@@ -10,11 +10,12 @@ import scipy.sparse as sp
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 WORD = r"\w+"
-MAX_WORDS = 6  # longer names are not looked for
+MAX_WORDS = 6  # longer names are not looked for as a whole
+MAX_BEARERS = 50  # a name of more entities does not tell which is meant
 WORDS = (
     "text of head names it", "text names head", "text of others names it", "text shares words with head",
     "text shares words with relation", "text of head has its name's words", "text has head's name's words",
-    "text names what head names",
+    "text is named with what head is named with",
 )  # fmt: skip
 
 
@@ -25,10 +26,15 @@ class SharedWords:
         names: The entities' names.
         descriptions: Their descriptions; empty for none.
         relation_texts: The relations' descriptions.
+
+    Raises:
+        ValueError: If no text of an entity has a letter or digit.
     """
 
     def __init__(self, names: Sequence[str], descriptions: Sequence[str], relation_texts: Sequence[str]) -> None:
         self.named = find_names(names, descriptions)
+        if not any(_words(text) for text in (*names, *descriptions)):
+            raise ValueError("no name or description of an entity has a word: leave text out of data.modalities")
         vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=WORD, dtype=np.float32)
         self.text = vectorizer.fit_transform([f"{a}. {b}" for a, b in zip(names, descriptions, strict=True)])
         self.relation = vectorizer.transform(relation_texts)
@@ -75,7 +81,7 @@ def find_names(names: Sequence[str], texts: Sequence[str]) -> sp.csr_matrix:
     """Finds the names of entities in the texts of others; of names that overlap the longest from the left.
 
     Args:
-        names: The entities' names; of a name that several have, all are found.
+        names: The entities' names; of a name that several have all are found, if they are no more than 50.
         texts: A text of each.
 
     Returns:
@@ -86,6 +92,7 @@ def find_names(names: Sequence[str], texts: Sequence[str]) -> sp.csr_matrix:
     for i, name in enumerate(names):
         number_of.setdefault(_words(name), []).append(i)
     number_of.pop((), None)
+    number_of = {name: bearers if len(bearers) <= MAX_BEARERS else [] for name, bearers in number_of.items()}
     first: dict[tuple[int, int], float] = {}
     for i, text in enumerate(texts):
         words, at = _words(text), 0

@@ -9,6 +9,7 @@ import torch
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.pair_features import NAMES, NUM_FEATURES, PairFeatures, told_by
 from relbench_pretrain.knowledge_graph.rules import Rules
+from relbench_pretrain.knowledge_graph.shared_words import SharedWords
 
 ENTITIES, RELATIONS, WIDTH = 20, 5, 8
 HEAD, CANDIDATE = torch.tensor([0, 5, 7]), torch.arange(12).expand(3, -1).clone()
@@ -25,11 +26,24 @@ def texts(number, seed):
     return torch.nn.functional.normalize(torch.randn(number, WIDTH, generator=generator))
 
 
-def features(triples, relation=3, num_nearest=3, turned=False):
+def features(triples, relation=3, num_nearest=3, turned=False, before=None):
     neighborhood = Neighborhood.of_triples(triples, ENTITIES, RELATIONS)
     neighborhood = neighborhood.mirrored() if turned else neighborhood
-    describe = PairFeatures(neighborhood, texts(ENTITIES, 1), texts(RELATIONS + 1, 2), num_nearest)
+    ends = torch.stack([texts(RELATIONS + 1, 5), texts(RELATIONS + 1, 6)])
+    describe = PairFeatures(
+        neighborhood, texts(ENTITIES, 1), texts(RELATIONS + 1, 2), num_nearest,
+        ends=ends.flip(0) if turned == "with ends" else ends, words=some_words(),
+    )  # fmt: skip
+    if before is not None:
+        describe(before, HEAD, CANDIDATE)
     return describe(relation, HEAD, CANDIDATE)
+
+
+def some_words():
+    """Each entity's text names two others; relations' texts share words with them."""
+    names = [f"name{i}" for i in range(ENTITIES)]
+    said = [f"near name{(i * 7 + 1) % ENTITIES} or name{(i + 3) % ENTITIES}" for i in range(ENTITIES)]
+    return SharedWords(names, said, [f"name{r} near" for r in range(RELATIONS + 1)])
 
 
 @pytest.mark.parametrize("num_nearest", [1, 3, 16])
@@ -60,6 +74,16 @@ def test_asking_for_heads_is_asking_for_tails_in_the_mirrored_graph():
     triples = random_triples()
     assert torch.allclose(features(triples, turned=True), features(triples[:, [2, 1, 0]]), atol=1e-4)
     assert not torch.allclose(features(triples, turned=True), features(triples), atol=1e-2)
+    # With ends exchanged, a relation's range is the mirrored one's domain.
+    found = dict(zip(NAMES, features(triples).unbind(-1), strict=True))
+    turned = dict(zip(NAMES, features(triples, turned="with ends").unbind(-1), strict=True))
+    for value in ("members", "profile"):
+        assert torch.allclose(found[f"domain's {value} (ends)"], turned[f"range's {value} (ends)"], atol=1e-4)
+
+
+def test_what_is_kept_of_a_relation_is_not_taken_for_another():
+    triples = random_triples()
+    assert torch.equal(features(triples, before=1), features(triples))
 
 
 def test_a_new_relation_has_a_text_after_all_others():
@@ -133,13 +157,15 @@ def test_pictures_are_compared_as_texts_are():
 def test_features_that_need_a_modality_left_out_are_zero():
     neighborhood = Neighborhood.of_triples(random_triples(), ENTITIES, RELATIONS)
     one, two, relation = texts(ENTITIES, 1), texts(ENTITIES, 7), texts(RELATIONS + 1, 2)
-    whole = PairFeatures(neighborhood, one, relation, 3, two)(3, HEAD, CANDIDATE)
+    words = some_words()
+    whole = PairFeatures(neighborhood, one, relation, 3, two, words=words)(3, HEAD, CANDIDATE)
     for left in (("image", "text"), ("image",), ("text",), ("structure",)):
-        told = PairFeatures(neighborhood, one, relation, 3, two, left)(3, HEAD, CANDIDATE)
+        told = PairFeatures(neighborhood, one, relation, 3, two, left, words=words)(3, HEAD, CANDIDATE)
         kept = torch.from_numpy(told_by(left)).bool()
         assert (told[..., ~kept] == 0).all() and torch.equal(told[..., kept], whole[..., kept]) and kept.any()
         text, image = (v if name in left else texts(ENTITIES, 8) for name, v in (("text", one), ("image", two)))
-        other = PairFeatures(neighborhood, text, relation, 3, image, left)(3, HEAD, CANDIDATE)
+        heard = words if "text" in left else None
+        other = PairFeatures(neighborhood, text, relation, 3, image, left, words=heard)(3, HEAD, CANDIDATE)
         assert torch.equal(told, other)
     with pytest.raises(ValueError, match="sound"):
         told_by(["sound"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
-from relbench_pretrain.knowledge_graph.ranges import PREDICTED, RangeRegression, ends_of
+from relbench_pretrain.knowledge_graph.ranges import PREDICTED, RangeRegression, first_words, last_words
 
 ENTITIES, RELATIONS, WIDTH = 20, 6, 8
 
@@ -121,7 +121,7 @@ def test_texts_tell_the_range_they_begin_with():
     ],
 )
 def test_ends_of_texts(text, ends):
-    assert ends_of(text) == ends
+    assert (first_words(text), last_words(text)) == ends
 
 
 def test_texts_that_are_missing_have_zero_vectors_and_do_no_harm(case):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -69,6 +70,18 @@ def test_members_differ_and_their_scores_are_averaged():
     single.set_extra_state({"trees": [second]})
     scores.append(single(episode(), None, None))
     assert torch.allclose(ranker(episode(), None, None), torch.stack(scores).mean(0), atol=1e-6)
+
+
+@pytest.mark.parametrize("saved", [None, "tree", "narrow"])
+def test_trees_of_another_version_are_refused(saved):
+    if saved == "narrow":
+        lightgbm = pytest.importorskip("lightgbm")
+        table = lightgbm.Dataset(
+            torch.randn(100, 3, generator=torch.Generator().manual_seed(0)).numpy(), np.arange(100) % 2
+        )
+        saved = [lightgbm.train({"verbose": -1, "num_threads": 1}, table, 1).model_to_string()]
+    with pytest.raises(ValueError, match="fit them again"):
+        boosted().set_extra_state({"trees": saved})
 
 
 def test_every_parameter_has_a_gradient_and_constant_features_do_no_harm():

@@ -47,5 +47,15 @@ def test_values_are_what_reading_the_texts_finds():
     linked = (found > 0).astype(float) + (found > 0).T
     cosine = linked @ linked.T
     length = np.sqrt(np.maximum(np.diag(cosine), 1e-12))
-    assert np.allclose(value["text names what head names"], (cosine / np.outer(length, length))[head], atol=1e-6)
+    assert np.allclose(
+        value["text is named with what head is named with"], (cosine / np.outer(length, length))[head], atol=1e-6
+    )
     assert (words(1, head, candidate)[..., WORDS.index("text shares words with relation")] == 0).all()
+
+
+def test_a_name_that_very_many_have_is_not_found_and_texts_without_words_are_refused():
+    names, texts = ["Human settlement"] * 51 + ["Rome"], ["A human settlement in Rome."] * 51 + [""]
+    assert sorted(zip(*find_names(names, texts).nonzero(), strict=True)) == [(i, 51) for i in range(51)]
+    assert find_names(names[1:], texts[1:]).nnz == 50 * 49 + 50
+    with pytest.raises(ValueError, match=r"data\.modalities"):
+        SharedWords(["+", "++"], ["", "!"], ["leads to"])
