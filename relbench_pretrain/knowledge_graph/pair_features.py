@@ -122,14 +122,15 @@ class PairFeatures:
         self.kinds = (self.counts > 0).astype(np.float32).tocsr()
         # Rare relations tell more of an entity than those that most have.
         self.profile = (self.kinds @ sp.diags(np.log((self.num_entities + 1) / (met + 1)))).tocsr().astype(np.float32)
-        self.members = (self.kinds @ sp.diags(1 / np.maximum(met, 1))).tocsc().astype(np.float32)
-        self.square = self.profile.power(2).tocsr()
         self.rules = Rules(neighborhood, self.counts)
         self.joined_by = self._joined_by()
         self.sought_and_given = np.stack([self.relation_text] * 2) if ends is None else ends.float().numpy()
         self.words = words
         views = self.entity_text, self.entity_image
-        self.ranges = RangeRegression(self.counts, self.profile, views, self.relation_text, self.sought_and_given)
+        self.ranges = RangeRegression(
+            self.counts, self.kinds, self.profile, views, self.relation_text, self.sought_and_given
+        )
+        self.members, self.square = self.ranges.members, self.ranges.square
         self.last: tuple[int, Nearest, np.ndarray, np.ndarray] | None = None
 
     def _joined_by(self) -> list[tuple[np.ndarray, np.ndarray]]:

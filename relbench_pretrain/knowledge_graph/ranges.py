@@ -40,6 +40,7 @@ class RangeRegression:
 
     Args:
         counts: Edges that arrive at each entity under each directed relation ``(num_entities, 2 * num_relations)``.
+        kinds: The same, 1 for any.
         profile: The same by what entities are compared with: which relations they have, rare ones for more.
         views: Vectors of the entities' texts and pictures, each ``(num_entities, width)``.
         text: Vectors of the relations' texts, perhaps with new ones after them ``(num_texts, text_width)``.
@@ -49,6 +50,7 @@ class RangeRegression:
     def __init__(
         self,
         counts: sp.csr_matrix,
+        kinds: sp.csr_matrix,
         profile: sp.csr_matrix,
         views: tuple[np.ndarray, np.ndarray],
         text: np.ndarray,
@@ -56,15 +58,15 @@ class RangeRegression:
     ) -> None:
         self.text, self.ends = text, ends
         self.size = counts.shape[1]
-        self.kinds = counts.sign().astype(np.float32).tocsr()
+        self.kinds = kinds
         most = np.log1p(np.maximum(counts.max(0).toarray().ravel(), 1))
         self.times = (counts.log1p() @ sp.diags(1 / most)).astype(np.float32).tocsr()
         self.profile, self.square, self.views = profile, profile.power(2).tocsr(), views
         met = np.asarray(self.kinds.sum(0)).ravel()
         self.usable = met > 0
-        members = (self.kinds @ sp.diags(1 / np.maximum(met, 1))).astype(np.float32)
-        self.centers = [_normalized(np.asarray(members.T @ vectors).T) for vectors in views]
-        self.center = np.asarray((profile.T @ members).todense(), dtype=np.float32)
+        self.members = (self.kinds @ sp.diags(1 / np.maximum(met, 1))).tocsc().astype(np.float32)
+        self.centers = [_normalized(np.asarray(self.members.T @ vectors).T) for vectors in views]
+        self.center = np.asarray((profile.T @ self.members).todense(), dtype=np.float32)
         np.fill_diagonal(self.center, 0)  # all members of a range have been led to
         half = self.size // 2
         whole, ends = text[:half], ends[:, :half].reshape(self.size, -1)
@@ -114,10 +116,11 @@ class RangeRegression:
         profile = (self.profile @ (center * mask[:, None])) / length / (np.linalg.norm(center, axis=0) + 1e-6)
         members = self.kinds @ flat
         ranges = flat[:, ::2]
+        times = self.times @ ranges
         seen = [view @ _normalized(center @ ranges) for view, center in zip(self.views, self.centers, strict=True)]
         values = []
         for i in range(len(KERNELS)):
-            columns = members[:, 2 * i], (self.times @ ranges)[:, i], profile[:, 2 * i], *(near[:, i] for near in seen)
+            columns = members[:, 2 * i], times[:, i], profile[:, 2 * i], *(near[:, i] for near in seen)
             values += [*columns, members[:, 2 * i + 1], profile[:, 2 * i + 1]]
         return np.stack(values, axis=1).astype(np.float32)
 

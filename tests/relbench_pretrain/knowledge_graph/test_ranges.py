@@ -21,7 +21,8 @@ def regression(triples, text, ends, turned=False):
     neighborhood = Neighborhood.of_triples(triples, ENTITIES, RELATIONS)
     counts = (neighborhood.mirrored() if turned else neighborhood).counts()
     views = unit(ENTITIES, WIDTH, seed=1), unit(ENTITIES, WIDTH, seed=2)
-    return RangeRegression(counts, counts.sign().tocsr(), views, text, ends)
+    kinds = counts.sign().tocsr()
+    return RangeRegression(counts, kinds, kinds, views, text, ends)
 
 
 def random_triples():
