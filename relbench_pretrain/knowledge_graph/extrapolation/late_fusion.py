@@ -72,6 +72,7 @@ class LateFusion(Learner):
             raise ValueError("LateFusion wants pictures of entities, and the data has none: use M3AE")
         self.image.build({"image": specs["image"]}, num_entities)
         self.text.build({"text": specs["text"]}, num_entities)
+        self.relation_width = self.text.relation_width
         self.fuse.build(self.entity_width)
         self.built = True
 

@@ -7,7 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor, nn
 
-from relbench_pretrain.knowledge_graph.extrapolation.modalities import Readings, ReadingSpec
+from relbench_pretrain.knowledge_graph.extrapolation.modalities import Readings, ReadingSpec, scaled
 
 LearnerLosses = dict[str, Tensor]
 
@@ -82,7 +82,7 @@ class EntityTable(Learner):
         return self.table(number)
 
     def encode_relations(self, readings: Readings) -> Tensor:
-        return readings["text"].values * self.relation_width**0.5
+        return scaled(readings["text"].values)
 
     def losses(self, readings: Readings, generator: torch.Generator | None = None) -> LearnerLosses:
         return {}

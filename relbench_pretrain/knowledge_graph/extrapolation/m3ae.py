@@ -9,7 +9,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner, LearnerLosses
-from relbench_pretrain.knowledge_graph.extrapolation.modalities import Modality, Readings, ReadingSpec, modality_of
+from relbench_pretrain.knowledge_graph.extrapolation.modalities import (
+    Modality,
+    Readings,
+    ReadingSpec,
+    VectorPieces,
+    modality_of,
+    scaled,
+)
 
 
 @dataclass
@@ -32,7 +39,8 @@ class M3AE(Learner):
 
     After Geng et al. 2022 and Cai et al. 2024, Section III-A. Only what is visible is encoded. The vector of a thing is
     the [CLS] token with nothing masked. Where an entity has no picture or no text, a learned token stands for that;
-    relations have no picture and no token for it.
+    relations have no picture and no token for it. Where texts are vectors that another model made, those of relations
+    are taken as they are: there are too few relations to learn again from them what a new text means.
 
     The defaults are the small model of the paper.
 
@@ -86,6 +94,8 @@ class M3AE(Learner):
         for name, spec in specs.items():
             parts = (self.patch, self.vector_pieces, self.encoder_width, self.decoder_width)
             self.modalities[name] = modality_of(spec, *parts)
+        if "text" in specs and specs["text"].kind == "vector":
+            self.relation_width = specs["text"].size
 
     @property
     def encoder_width(self) -> int:
@@ -96,7 +106,10 @@ class M3AE(Learner):
         return self.encode(readings, len(number))
 
     def encode_relations(self, readings: Readings) -> Tensor:
-        return self.encode(readings, len(readings["text"].values))
+        values = readings["text"].values
+        if isinstance(self.modalities["text"], VectorPieces):
+            return scaled(values)
+        return self.encode(readings, len(values))
 
     def encode(self, readings: Readings, number: int) -> Tensor:
         """Returns the [CLS] tokens of things of which all is visible.

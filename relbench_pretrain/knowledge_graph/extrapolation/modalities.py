@@ -166,6 +166,11 @@ class Words(Modality):
         return F.cross_entropy(logits, pieces.flatten(), reduction="none").view(pieces.shape)
 
 
+def scaled(vectors: Tensor) -> Tensor:
+    """Brings the entries of vectors of length 1 to about 1 ``(num_things, width)``."""
+    return vectors * vectors.size(1) ** 0.5
+
+
 class VectorPieces(Modality):
     """Vectors that another model made, cut into pieces, told again in mean squared error.
 
@@ -186,8 +191,7 @@ class VectorPieces(Modality):
         self.output = nn.Linear(decoder_width, self.piece)
 
     def cut(self, values: Tensor) -> Tensor:
-        # Entries of vectors of length 1 are brought to about 1.
-        filled = F.pad(values * self.size**0.5, (0, self.piece * self.length - self.size))
+        filled = F.pad(scaled(values), (0, self.piece * self.length - self.size))
         return filled.view(len(values), self.length, self.piece)
 
     def embed(self, pieces: Tensor) -> Tensor:

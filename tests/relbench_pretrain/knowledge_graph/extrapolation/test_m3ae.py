@@ -173,6 +173,15 @@ def test_vectors_stand_in_for_pictures_and_texts():
     sum(learner.losses(said).values()).backward()
     assert learner.encode(said, len(said["image"].values)).shape == (3, 16)
     assert learner.modalities["image"].cut(said["image"].values).shape == (3, 4, 3)
+    assert learner.relation_width == 6
+    torch.testing.assert_close(learner.encode_relations({"text": said["text"]}), said["text"].values * 6**0.5)
+
+
+def test_late_fusion_takes_vectors_of_relations_as_they_are():
+    learner = LateFusion(M3AE(16, 1, 2, 8, 1, 2, patch=4), M3AE(16, 1, 2, 8, 1, 2), Gate())
+    learner.build(SPECS | {"text": ReadingSpec("vector", 6)}, 5)
+    said = {"text": Reading(torch.randn(5, 6), torch.ones(5, dtype=torch.bool))}
+    assert learner.relation_width == learner.encode_relations(said).size(1) == 6
 
 
 @pytest.mark.parametrize("fuse", [Concatenation(), Gate()])
