@@ -41,6 +41,7 @@ from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError
 from relbench_pretrain.relational.synthetic import write_demo_database
 from relbench_pretrain.relational.tasks import TaskError
+from relbench_pretrain.relational.text import TextModelError
 from relbench_pretrain.safe_loading import not_plain
 from relbench_pretrain.sharing import export
 
@@ -58,6 +59,7 @@ USER_ERRORS = (
     StudyError,
     StypeError,
     TaskError,
+    TextModelError,
 )
 TRACEBACK_VARIABLE = "RELBENCH_PRETRAIN_TRACEBACK"
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from relbench_pretrain.knowledge_graph.episodes import Episode
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError
 from relbench_pretrain.knowledge_graph.pair_features import NUM_FEATURES
 from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer, features_of
 
@@ -109,5 +110,5 @@ def _lightgbm() -> Any:
     try:
         import lightgbm
     except ImportError as error:
-        raise ImportError("LightGBM is not installed: pip install relbench-pretrain[baselines]") from error
+        raise KnowledgeGraphError("LightGBM is not installed: pip install relbench-pretrain[baselines]") from error
     return lightgbm

@@ -15,6 +15,10 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
 
 
+class TextModelError(RuntimeError):
+    """A text model that is not at hand."""
+
+
 class TextEmbedder(ABC):
     """Turns texts into vectors of one width; ``name`` identifies the embedder in schemas and caches.
 
@@ -77,8 +81,7 @@ class SentenceTransformerEmbedder(TextEmbedder):
         """Embeds ``num_texts`` strings into ``(num_texts, width)``.
 
         Raises:
-            ImportError: If sentence-transformers is not installed.
-            RuntimeError: If the model cannot be loaded.
+            TextModelError: If sentence-transformers is not installed, or the model cannot be loaded.
         """
         encoder = self._load()
         vectors = encoder.encode(texts, batch_size=self.batch_size, convert_to_numpy=True, show_progress_bar=False)
@@ -89,12 +92,14 @@ class SentenceTransformerEmbedder(TextEmbedder):
             try:
                 from sentence_transformers import SentenceTransformer
             except ImportError as error:
-                raise ImportError("text models need the extra 'text': pip install relbench-pretrain[text]") from error
+                raise TextModelError(
+                    "text models need the extra 'text': pip install relbench-pretrain[text]"
+                ) from error
             folder = Path(self.model).expanduser()
             try:
                 self._encoder = SentenceTransformer(str(folder) if folder.is_dir() else self.model, device=self.device)
             except Exception as error:
-                raise RuntimeError(
+                raise TextModelError(
                     f"cannot load the text model '{self.model}': give the folder of a downloaded model, "
                     f"or a Hub name while the Hub can be reached ({error})"
                 ) from error

@@ -12,6 +12,7 @@ from relbench_pretrain import from_pretrained
 from relbench_pretrain.checkpoints import save_network
 from relbench_pretrain.knowledge_graph.boosted_ranker import BoostedRanker
 from relbench_pretrain.knowledge_graph.episodes import Episode, no_paths
+from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError
 from relbench_pretrain.knowledge_graph.pair_features import NUM_FEATURES
 from relbench_pretrain.knowledge_graph.pair_ranker import MeanRanker, PairRanker
 
@@ -51,7 +52,7 @@ def test_trees_find_the_right_candidate_and_say_when_they_are_not_trained(monkey
     with pytest.raises(ValueError, match="not trained"):
         ranker(episode(), None, None)
     monkeypatch.setitem(sys.modules, "lightgbm", None)
-    with pytest.raises(ImportError, match=r"relbench-pretrain\[baselines\]"):
+    with pytest.raises(KnowledgeGraphError, match=r"relbench-pretrain\[baselines\]"):
         ranker.prepare([episode(1)])
     monkeypatch.undo()
     ranker.prepare([episode(1), episode(2)])

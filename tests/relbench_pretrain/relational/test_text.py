@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from relbench_pretrain.relational.text import (
     HashTextEmbedder,
     SentenceTransformerEmbedder,
     TextEmbedder,
+    TextModelError,
     embed_texts,
     embedding_width,
 )
@@ -156,8 +158,13 @@ class TestSentenceTransformerEmbedder:
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)  # read when it is imported
         (tmp_path / "config.json").write_text("{}")
         for model in (str(tmp_path), "nobody/no-such-model"):
-            with pytest.raises(RuntimeError, match=f"cannot load the text model '{model}': give the folder"):
+            with pytest.raises(TextModelError, match=f"cannot load the text model '{model}': give the folder"):
                 SentenceTransformerEmbedder(model)(["text"])
+
+    def test_without_the_extra_the_error_says_what_to_install(self, monkeypatch):
+        monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+        with pytest.raises(TextModelError, match=r"pip install relbench-pretrain\[text\]"):
+            SentenceTransformerEmbedder("some-model")(["text"])
 
     def test_nothing_is_loaded_before_the_first_text(self):
         assert SentenceTransformerEmbedder("nobody/no-such-model").name == "sentence-transformers:nobody/no-such-model"
