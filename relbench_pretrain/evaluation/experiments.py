@@ -136,9 +136,10 @@ def write_experiments(
     for name, part in table.groupby("experiment", sort=False):
         cells = [_mean(part[metric].dropna()) for metric in metrics]
         rows.append([str(name), *cells, str(len(part)), f"{part['seconds'].mean():.0f}"])
-        for entry in (e for e in published if e.get("experiment") == name):
-            cells = [f"{entry['value']:g}" if metric == entry["metric"] else "" for metric in metrics]
-            rows.append([f"published: {entry['system']}, {name}", *cells, "", ""])
+        of_others = [entry for entry in published if entry.get("experiment") == name]
+        for system in dict.fromkeys(entry["system"] for entry in of_others):
+            values = {entry["metric"]: f"{entry['value']:g}" for entry in of_others if entry["system"] == system}
+            rows.append([f"published: {system}, {name}", *(values.get(metric, "") for metric in metrics), "", ""])
     header = ["", *(metric.removeprefix("test/") for metric in metrics), "seeds", "seconds"]
     text = [markdown(header, rows)]
     if compared := _comparisons(table, [name for name in metrics if not name.endswith("rank")], against):

@@ -74,6 +74,21 @@ def test_experiments_are_compared_seed_by_seed(tmp_path):
     assert "| a over b | +0.133 [-0.010, +0.277] |" in text and "not done" not in text
 
 
+def test_all_that_one_system_published_stands_in_one_row(tmp_path):
+    (tmp_path / "fit").mkdir()
+    (tmp_path / "run.json").write_text('{"seconds": 10}')
+    (tmp_path / "fit" / "metrics.csv").write_text("step,test/mrr,test/hits,test/rank\n3,.5,.4,2\n")
+    labels = {"network": "a", "seed": 0, "config": "x"}
+    published = [
+        {"experiment": "a", "metric": "test/rank", "value": 3, "system": "paper"},
+        {"experiment": "a", "metric": "test/mrr", "value": 0.25, "system": "paper"},
+        {"experiment": "a", "metric": "test/mrr", "value": 0.2, "system": "older paper"},
+    ]
+    write_experiments([(labels, tmp_path)], tmp_path, studied({"a": []}), published=published)
+    rows = (tmp_path / "experiments.md").read_text().splitlines()[3:]
+    assert rows == ["| published: paper, a | 0.25 |  | 3 |  |  |", "| published: older paper, a | 0.2 |  |  |  |  |"]
+
+
 def test_values_make_an_experiment_each():
     spec = ExperimentStudy("x.yaml", ["--n={n}", "--m={m}"], values={"n": [1, 2], "m": ["a"]}, x="{n}", panel="{m}")
     found = expanded({"graph-{n}{m}": spec, "other": ExperimentStudy("y.yaml")})
