@@ -13,9 +13,9 @@ import argparse
 import numpy as np
 from measure import alternate, memory_of, peak_of_work, report
 
-from relbench_pretrain.hypergraph import ConnectedRandomGraph, IndependentDraws
-from relbench_pretrain.hypergraph.corpus import Corpus
-from relbench_pretrain.hypergraph.draws import AliasTable
+from relbench_pretrain.hypergraph import ConnectedRandomGraph, IndependentSampling
+from relbench_pretrain.hypergraph.corpus.corpus import Corpus
+from relbench_pretrain.hypergraph.corpus.sampling import AliasTable
 
 
 def main() -> None:
@@ -28,7 +28,7 @@ def main() -> None:
     args = parser.parse_args()
     graph = ConnectedRandomGraph(args.nodes).make()
     rng, table = np.random.default_rng(0), AliasTable(graph.weights)
-    corpus = Corpus(graph, IndependentDraws(), args.draws, 0)
+    corpus = Corpus(graph, IndependentSampling(), args.draws, 0)
 
     def choose() -> np.ndarray:
         drawn = rng.choice(graph.num_edges, args.draws, p=graph.weights)

@@ -18,12 +18,12 @@ from torch import Tensor
 
 from datamodules import ZeroShotKGDataModule
 from lightning_modules import RelationExtrapolation
-from relbench_pretrain.knowledge_graph.extrapolation import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
-from relbench_pretrain.knowledge_graph.extrapolation.batches import FusionBatch
-from relbench_pretrain.knowledge_graph.extrapolation.consolidator import KnownTriples, structure_loss
-from relbench_pretrain.knowledge_graph.extrapolation.m3ae import symmetric_infonce
-from relbench_pretrain.knowledge_graph.extrapolation.modalities import Reading
-from relbench_pretrain.knowledge_graph.extrapolation.tables import encode_entities
+from relbench_pretrain.knowledge_graph.mre import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
+from relbench_pretrain.knowledge_graph.mre.batches import FusionBatch
+from relbench_pretrain.knowledge_graph.mre.consolidator import KnownTriples, structure_loss
+from relbench_pretrain.knowledge_graph.mre.m3ae import symmetric_infonce
+from relbench_pretrain.knowledge_graph.mre.modalities import ModalityInput
+from relbench_pretrain.knowledge_graph.mre.tables import encode_entities
 
 
 class Plain(RelationExtrapolation):
@@ -31,7 +31,7 @@ class Plain(RelationExtrapolation):
 
     def fusion_losses(self, batch: FusionBatch, draws: torch.Generator | None = None) -> dict[str, Tensor]:
         data, rng = self.data, np.random.default_rng(batch.seed)
-        graph, readings = data.training_neighborhood, data.readings
+        graph, inputs = data.training_neighborhood, data.inputs
         number = batch.around.number[batch.triple.T.flatten()]  # heads and tails as they come
         nodes, source, target, kind = number.tolist(), [], [], []
         for row, entity in enumerate(number.tolist()):
@@ -41,20 +41,22 @@ class Plain(RelationExtrapolation):
                 target.append(row)
                 kind.append((graph.relation[edge] + graph.num_relations) % (2 * graph.num_relations))
                 nodes.append(int(graph.neighbor[edge]))
-        single = [readings.of_entities(torch.tensor([node])) for node in nodes]
+        single = [inputs.of_entities(torch.tensor([node])) for node in nodes]
         longest = max(one["text"].values.size(1) for one in single)
         pad = torch.nn.functional.pad
         said = {
-            "image": Reading(*(torch.cat([one["image"][i] for one in single]) for i in (0, 1))),
-            "text": Reading(
+            "image": ModalityInput(*(torch.cat([one["image"][i] for one in single]) for i in (0, 1))),
+            "text": ModalityInput(
                 torch.cat([pad(one["text"].values, (0, longest - one["text"].values.size(1))) for one in single]),
                 torch.cat([one["text"].present for one in single]),
             ),
         }
         edges = torch.tensor([source, target])
         entity = self.consolidator(self.learner.encode(said, len(nodes)), edges, torch.tensor(kind), len(number))
-        relation = self.consolidator.relations(self.learner.encode_relations(batch.relation_readings))
-        losses = self.masked_afterwards({n: Reading(*(t[: len(number)] for t in part)) for n, part in said.items()})
+        relation = self.consolidator.relations(self.learner.encode_relations(batch.relation_inputs))
+        losses = self.masked_afterwards(
+            {n: ModalityInput(*(t[: len(number)] for t in part)) for n, part in said.items()}
+        )
         triple = torch.arange(len(number)).view(-1, 2).T
         rows = batch.relation_row
         losses["structure"] = structure_loss(
@@ -62,7 +64,7 @@ class Plain(RelationExtrapolation):
         )
         return losses
 
-    def masked_afterwards(self, said: dict[str, Reading]) -> dict[str, Tensor]:
+    def masked_afterwards(self, said: dict[str, ModalityInput]) -> dict[str, Tensor]:
         """Encodes all tokens, and masks what comes out of the encoder."""
         learner: M3AE = self.learner  # type: ignore[assignment]
         tokens, pieces, occupied = [learner.cls.expand(len(said["image"].values), 1, -1)], {}, {}
@@ -96,11 +98,11 @@ def build(kind: type[RelationExtrapolation], data: ZeroShotKGDataModule, args: a
     torch.manual_seed(0)
     learner = M3AE(args.width, args.depth, 4, args.width, max(1, args.depth // 2), 4, patch=args.patch)
     module = kind(learner, StructureConsolidator(args.width, 8))
-    module._take_graph(data.readings.specs, (data.graph.num_entities, data.graph.num_relations))
+    module._take_graph(data.inputs.specs, (data.graph.num_entities, data.graph.num_relations))
     module.configure_model()
     module.known = KnownTriples(torch.from_numpy(data.seen_triples), *module.sizes)
     module.data = data
-    module.history.copy_(encode_entities(module.learner, data.readings, module.sizes[0], torch.device("cpu")))
+    module.history.copy_(encode_entities(module.learner, data.inputs, module.sizes[0], torch.device("cpu")))
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
     batches = data._training_batches(10**9)
 
@@ -125,7 +127,7 @@ def main() -> None:
     parser.add_argument("--memory", choices=["ours", "peer"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     training = MultimodalTraining(
-        1, 0, 0, triples_per_batch=args.triples, picture_size=args.picture, tokenizer=GraphWords(24)
+        1, 0, 0, triples_per_batch=args.triples, image_size=args.picture, tokenizer=GraphWords(24)
     )
     data = ZeroShotKGDataModule("demo", training=training)
     data.setup("fit")

@@ -25,8 +25,9 @@ from typing import Any
 from measure import report
 
 from datamodules import ContrastiveDataModule
-from relbench_pretrain.relational.cache import TENSORS, cache_folder
-from relbench_pretrain.relational.synthetic import write_demo_database
+from relbench_pretrain.datasets.shop.database import write_demo_database
+from relbench_pretrain.files import cache_root
+from relbench_pretrain.relational.cache import TENSORS
 
 SMALL = 20_000
 COUNTED = ("Pss_Anon:", "Pss_Shmem:")
@@ -126,7 +127,7 @@ def main() -> None:
         folders = {rows: write_demo_database(Path(root, str(rows)), rows) for rows in (SMALL, args.rows)}
         for folder in folders.values():
             ContrastiveDataModule(str(folder)).prepare_data()
-        size = max(path.stat().st_size for path in cache_folder().glob(f"graphs/*/{TENSORS}")) / 2**20
+        size = max(path.stat().st_size for path in cache_root().glob(f"graphs/*/{TENSORS}")) / 2**20
         results = []
         for ranks in args.ranks:
             for workers in args.workers:

@@ -15,10 +15,10 @@ from types import SimpleNamespace
 import torch
 from measure import alternate, memory_of, peak_of_work, report
 
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
-from relbench_pretrain.knowledge_graph.queries import Queries
+from relbench_pretrain.knowledge_graph.data.folder import read_knowledge_graph
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, Role
+from relbench_pretrain.knowledge_graph.data.queries import Queries
 from relbench_pretrain.knowledge_graph.ranking import RankingMetrics, realistic_ranks
-from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
 
 
 def ours(graph: KnowledgeGraph, triples: torch.Tensor, scores: torch.Tensor, size: int) -> dict[str, float]:

@@ -24,8 +24,8 @@ from measure import peak_megabytes, report
 from datamodules import ContrastiveDataModule
 from lightning_modules import ContrastivePretraining
 from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast
+from relbench_pretrain.datasets.shop.database import write_demo_database
 from relbench_pretrain.nn import Backbone, GraphSAGE, ResNetTableEncoder
-from relbench_pretrain.relational.synthetic import write_demo_database
 
 
 def timed(work):

@@ -31,7 +31,7 @@ def run(arguments: list[str], devices: int, steps: int) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder:
         command = [
             sys.executable, "-m", "relbench_pretrain", "fit", "--config", *arguments, "--run=a",
-            "--trainer.logger=callbacks.loggers.CSVLogger", f"--trainer.logger.save_dir={folder}",
+            "--trainer.logger=relbench_pretrain.trainer.loggers.CSVLogger", f"--trainer.logger.save_dir={folder}",
             "--trainer.accelerator=cpu", f"--trainer.devices={devices}", f"--trainer.max_steps={steps}",
             "--trainer.limit_val_batches=0", "--trainer.log_every_n_steps=10",
             "--trainer.callbacks+=callbacks.Throughput",

@@ -1,6 +1,5 @@
 """Callbacks of all systems."""
 
-from callbacks.checkpoint_io import AtomicCheckpointIO
 from callbacks.checkpoints import BackboneCheckpoint
 from callbacks.diagnostics import CollapseMonitor, TypeBalance
 from callbacks.exact_resume import ExactResume
@@ -13,7 +12,6 @@ from callbacks.safety import FiniteLoss, LastCheckpoint, NonFiniteError
 from callbacks.throughput import Throughput
 
 __all__ = [
-    "AtomicCheckpointIO",
     "BackboneCheckpoint",
     "CollapseMonitor",
     "ExactResume",

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from callbacks.media import log_artifact, uploads_weights
-from callbacks.run_folder import run_folder
-from relbench_pretrain.checkpoints import save_network
+from relbench_pretrain.pretrained.folder import save_network
+from relbench_pretrain.trainer.media import log_artifact, uploads_weights
+from relbench_pretrain.trainer.run_folder import run_folder
 
 
 class BackboneCheckpoint(Callback):

@@ -16,8 +16,8 @@ from relbench.base import RecommendationTask
 from relbench.submit import write_prediction_table
 from torch import Tensor
 
-from callbacks.media import log_table
-from callbacks.run_folder import run_folder
+from relbench_pretrain.trainer.media import log_table
+from relbench_pretrain.trainer.run_folder import run_folder
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -29,7 +29,7 @@ class PredictionWriter(BasePredictionWriter):
     Args:
         path: The file; ``predictions_<regime>.parquet`` in the run's folder by default.
         leaderboard: Whether to write RelBench's leaderboard table beside it too, ``DATASET__TASK.csv``. RelBench hands
-            out a database that ends at the test time, so it is for the frozen regime.
+            out a database that ends at the test time, so it is for the cutoff regime.
 
     Raises:
         ValueError: If a leaderboard table is wanted for another split than test, or in the rolling regime.
@@ -48,8 +48,8 @@ class PredictionWriter(BasePredictionWriter):
         if self.leaderboard and data.hparams.predict_split != "test":
             raise ValueError("the leaderboard has test rows: leave data.predict_split at 'test'")
         regime = data.regimes[0]
-        if self.leaderboard and regime != "frozen":
-            raise ValueError("the leaderboard's database ends at the test time: set data.regimes to [frozen]")
+        if self.leaderboard and regime != "cutoff":
+            raise ValueError("the leaderboard's database ends at the test time: set data.regimes to [cutoff]")
         places, prediction = _joined(trainer, predictions)
         path = Path(self.path) if self.path else run_folder(trainer) / f"predictions_{regime}.parquet"
         if not trainer.is_global_zero:

@@ -12,13 +12,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
 
-from callbacks.checkpoint_io import newest_checkpoint
-from callbacks.loggers import CSVLogger, WandbLogger
-from callbacks.run_folder import RunError, folder_of
+from relbench_pretrain.trainer.checkpoint_io import newest_checkpoint
+from relbench_pretrain.trainer.loggers import CSVLogger, WandbLogger
+from relbench_pretrain.trainer.run_folder import RunError, folder_of
 
 SETTINGS = ("seed_everything", "model", "data", "optimizer", "lr_scheduler")
 """The sections of a configuration that a run keeps; the others may change when it goes on."""
-APPENDING = {"lightning.pytorch.loggers.CSVLogger": "callbacks.loggers.CSVLogger"}
+APPENDING = {"lightning.pytorch.loggers.CSVLogger": "relbench_pretrain.trainer.CSVLogger"}
 """In place of a logger that deletes what an earlier part of the run has written."""
 FINISHED = "finished.json"
 

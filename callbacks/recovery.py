@@ -10,16 +10,22 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from callbacks.media import log_picture
-from callbacks.run_folder import run_folder
 from relbench_pretrain.evaluation.hypergraph_plots import draw_recovery
-from relbench_pretrain.hypergraph.conditionals import Reader, Views, counted_views, observed_contexts, read_views
 from relbench_pretrain.hypergraph.conversion import write_hypergraph
-from relbench_pretrain.hypergraph.dissimilarity import dissimilarity
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
-from relbench_pretrain.hypergraph.readout import Chaining, LeastSquares, ReadOut, Stationary
-from relbench_pretrain.hypergraph.recovery import ComponentMass, CorpusMass, recover
-from relbench_pretrain.hypergraph.theory import counting_error, recovery_bound
+from relbench_pretrain.hypergraph.recovery.conditionals import (
+    Conditionals,
+    Reader,
+    counted_conditionals,
+    observed_contexts,
+    read_conditionals,
+)
+from relbench_pretrain.hypergraph.recovery.dissimilarity import dissimilarity
+from relbench_pretrain.hypergraph.recovery.readout import Chaining, LeastSquares, ReadOut, Stationary
+from relbench_pretrain.hypergraph.recovery.recover import ComponentMass, CorpusMass, recover
+from relbench_pretrain.hypergraph.recovery.theory import counting_error, recovery_bound
+from relbench_pretrain.trainer.media import log_image
+from relbench_pretrain.trainer.run_folder import run_folder
 
 DIAMETER_SOURCES = 500
 """Hyperedges from which L is measured; from so many it is nearly always exact."""
@@ -70,7 +76,7 @@ class Recovery(Callback):
         pl_module.log_dict(values, prog_bar=True, batch_size=1, rank_zero_only=True)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Logs errors by all read-outs, beside the floors, and writes what was recovered."""
+        """Logs errors by all read-outs, beside the baselines, and writes what was recovered."""
         data = trainer.datamodule
         views = self._views(trainer, pl_module)
         found = [self._recover(views, read_out, trainer, pl_module) for read_out in self.read_outs]
@@ -89,15 +95,19 @@ class Recovery(Callback):
         if trainer.is_global_zero:
             self._write(data.truth, found[0], best.error, folder, getattr(data, "hidden_names", None))
             if self.draw:
-                log_picture(trainer, "test/recovery", folder / "recovery.png")
+                log_image(trainer, "test/recovery", folder / "recovery.png")
 
-    def _views(self, trainer: Trainer, pl_module: LightningModule) -> Views:
+    def _views(self, trainer: Trainer, pl_module: LightningModule) -> Conditionals:
         counts = trainer.datamodule.counts
         # Twice as many as were drawn with any context are never true.
         most = 2 * int(counts.adjacency.incidence.sum(0).max()) + 8
-        return read_views(cast(Reader, pl_module), observed_contexts(counts), counts.num_nodes, self.threshold, most)
+        return read_conditionals(
+            cast(Reader, pl_module), observed_contexts(counts), counts.num_nodes, self.threshold, most
+        )
 
-    def _recover(self, views: Views, read_out: ReadOut, trainer: Trainer, pl_module: LightningModule) -> Hypergraph:
+    def _recover(
+        self, views: Conditionals, read_out: ReadOut, trainer: Trainer, pl_module: LightningModule
+    ) -> Hypergraph:
         return recover(views, read_out, trainer.datamodule.counts, cast(Reader, pl_module), self.component_mass)
 
     def _counted(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
@@ -107,7 +117,7 @@ class Recovery(Callback):
         draw, masked = data.masking.mask(rows, np.arange(len(rows)), np.random.default_rng(data.seed))
         if (masked.sum(1) != 1).any():
             raise HypergraphError("count_masks needs masks of one node at a time")
-        views = counted_views(rows[draw], masked)
+        views = counted_conditionals(rows[draw], masked)
         return {
             f"counts_{_name(read_out)}": dissimilarity(
                 data.truth, self._recover(views, read_out, trainer, pl_module)

@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from callbacks.run_folder import run_folder
+from relbench_pretrain.trainer.run_folder import run_folder
 
 
 class LastCheckpoint(Callback):

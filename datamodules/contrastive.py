@@ -9,6 +9,7 @@ from torch_geometric.data import HeteroData
 
 from datamodules.relational import RelationalDataModule, Stypes
 from relbench_pretrain.contrastive.corruption import Corruption
+from relbench_pretrain.epochs import ResumableLoader
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import (
     ANY_TABLE,
@@ -16,7 +17,6 @@ from relbench_pretrain.sampling import (
     DeviceLoader,
     HGSampler,
     RelationalLoader,
-    ResumableLoader,
     SeedRows,
     SeedSampler,
     TemporalNeighborSampler,

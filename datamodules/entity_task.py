@@ -7,8 +7,9 @@ from relbench.base import EntityTask
 from torch_geometric.data import HeteroData
 
 from datamodules.task import Regime, TaskDataModule
+from relbench_pretrain.epochs import BatchOrder, RowBatches
 from relbench_pretrain.relational.tasks import Split, TaskError, TaskTable, task_table
-from relbench_pretrain.sampling import BatchOrder, RelationalLoader, RowBatches
+from relbench_pretrain.sampling import RelationalLoader
 
 
 class Labels:

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from relbench_pretrain.epochs import NumberedBatches
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, Role
+from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.data.queries import Direction, Queries, draw_candidates
 from relbench_pretrain.knowledge_graph.episodes import Episode, TrainingEpisodes, test_episode
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
-from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
-from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
-from relbench_pretrain.knowledge_graph.queries import Direction, Queries, draw_candidates
-from relbench_pretrain.sampling import NumberedBatches
+from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
 
 
 class PhaseBatches(NumberedBatches):

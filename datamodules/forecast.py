@@ -9,16 +9,11 @@ import torch
 from torch_geometric.data import HeteroData
 
 from datamodules.relational import RelationalDataModule, Stypes
+from relbench_pretrain.epochs import ResumableLoader
 from relbench_pretrain.forecasting.targets import Forecasts, column_classes, forecasts
 from relbench_pretrain.relational.database import DatasetError
 from relbench_pretrain.relational.text import TextEmbedder
-from relbench_pretrain.sampling import (
-    ANY_TABLE,
-    RelationalLoader,
-    ResumableLoader,
-    SeedSampler,
-    TemporalNeighborSampler,
-)
+from relbench_pretrain.sampling import ANY_TABLE, RelationalLoader, SeedSampler, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
 
 

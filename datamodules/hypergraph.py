@@ -11,13 +11,13 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.same_data import SameData
 from datamodules.transfer import pins_memory
-from relbench_pretrain.hypergraph.batches import FreshBatches, MaskedBatches
-from relbench_pretrain.hypergraph.corpus import Corpus, counted, node_frequency
-from relbench_pretrain.hypergraph.draws import Draws, IndependentDraws
+from relbench_pretrain.epochs import BatchOrder, NumberedBatches, PassBatches, ResumableLoader
+from relbench_pretrain.hypergraph.corpus.batches import FreshBatches, MaskedBatches
+from relbench_pretrain.hypergraph.corpus.corpus import Corpus, counted, node_frequency
+from relbench_pretrain.hypergraph.corpus.masking import Masking, OneNode
+from relbench_pretrain.hypergraph.corpus.sampling import IndependentSampling, Sampling
 from relbench_pretrain.hypergraph.generators import HypergraphSource
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
-from relbench_pretrain.hypergraph.masking import Masking, OneNode
-from relbench_pretrain.sampling import BatchOrder, NumberedBatches, PassBatches, ResumableLoader
 
 
 class HypergraphDataModule(SameData):
@@ -27,8 +27,8 @@ class HypergraphDataModule(SameData):
 
     Args:
         graph: The hypergraph.
-        num_draws: Draws for training, validation and test together.
-        draws: How they are drawn; independently by default.
+        num_samples: Draws for training, validation and test together.
+        sampling: How they are drawn; independently by default.
         masking: What is masked; one node of each draw by default.
         batch_size: The most draws per batch.
         batches_per_epoch: Batches per epoch; by default as many as make a pass over the training draws.
@@ -47,8 +47,8 @@ class HypergraphDataModule(SameData):
     def __init__(
         self,
         graph: HypergraphSource,
-        num_draws: int = 100_000,
-        draws: Draws | None = None,
+        num_samples: int = 100_000,
+        sampling: Sampling | None = None,
         masking: Masking | None = None,
         batch_size: int = 512,
         batches_per_epoch: int | None = None,
@@ -63,16 +63,18 @@ class HypergraphDataModule(SameData):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if num_draws < 10:
-            raise HypergraphError(f"num_draws must be at least 10, to be shared out to three parts, got {num_draws}")
+        if num_samples < 10:
+            raise HypergraphError(
+                f"num_samples must be at least 10, to be shared out to three parts, got {num_samples}"
+            )
         if not 0 < held_out < 0.5:
             raise HypergraphError(f"held_out must be above 0 and below 0.5, got {held_out}")
-        if int(held_out * num_draws) < 1:
-            raise HypergraphError(f"held_out {held_out} of {num_draws} draws is not one draw: take more of either")
+        if int(held_out * num_samples) < 1:
+            raise HypergraphError(f"held_out {held_out} of {num_samples} draws is not one draw: take more of either")
         if batch_size < 1 or (batches_per_epoch or 1) < 1:
             raise HypergraphError(f"batches need a draw or more, got {batch_size} draws, {batches_per_epoch} batches")
-        self.source, self.num_draws, self.held_out = graph, num_draws, held_out
-        self.draws, self.masking = draws or IndependentDraws(), masking or OneNode()
+        self.source, self.num_samples, self.held_out = graph, num_samples, held_out
+        self.sampling, self.masking = sampling or IndependentSampling(), masking or OneNode()
         self.batch_size, self.batches_per_epoch = batch_size, batches_per_epoch
         self.keep_order, self.merge, self.fresh = keep_order, merge, fresh
         self.renamed, self.modality = renamed, modality
@@ -85,7 +87,7 @@ class HypergraphDataModule(SameData):
             "dataset": getattr(self.source, "path", type(self.source).__name__),
             "nodes": self.truth.num_nodes,
             "hyperedges": self.truth.num_edges,
-            "draws": self.num_draws,
+            "draws": self.num_samples,
             "seed": self.seed,
             "corpus": self.corpus_name,
         }
@@ -93,7 +95,7 @@ class HypergraphDataModule(SameData):
     @property
     def about(self) -> dict[str, Any]:
         """What a model card says of the data."""
-        kinds = {"dataset": self.source, "draws": self.draws, "masking": self.masking}
+        kinds = {"dataset": self.source, "draws": self.sampling, "masking": self.masking}
         found: dict[str, Any] = {name: type(part).__name__ for name, part in kinds.items()}
         sizes = {"nodes": self.num_nodes, "hyperedges": self.truth.num_edges, "training draws": self.num_training}
         return found | sizes
@@ -125,17 +127,17 @@ class HypergraphDataModule(SameData):
     def _corpus(self, graph: Hypergraph) -> Corpus:
         # Two modalities of one hypergraph are seen through draws of their own.
         seed = [self.seed, *self.modality.encode()] if self.renamed else [self.seed]
-        return Corpus(graph, self.draws, self.num_draws, seed)
+        return Corpus(graph, self.sampling, self.num_samples, seed)
 
     @property
     def num_training(self) -> int:
         """The number of training draws."""
-        return self.num_draws - 2 * int(self.held_out * self.num_draws)
+        return self.num_samples - 2 * int(self.held_out * self.num_samples)
 
     @property
     def num_counted(self) -> int:
         """The number of draws in ``counts``."""
-        return self.num_draws - self.num_training if self.fresh else self.num_training
+        return self.num_samples - self.num_training if self.fresh else self.num_training
 
     @property
     def num_nodes(self) -> int:
@@ -165,7 +167,7 @@ class HypergraphDataModule(SameData):
         batches: FreshBatches | MaskedBatches
         if self.fresh:
             held_out = self._corpus(self.truth)
-            corpus = Corpus(self.truth, self.draws, self.num_training, [*held_out.seed, 1], prepared=True)
+            corpus = Corpus(self.truth, self.sampling, self.num_training, [*held_out.seed, 1], prepared=True)
             batches = FreshBatches(corpus, self.masking, self.batch_size, self.seed, **settings)
             order = NumberedBatches(self.batches_per_epoch or -(-len(batches) // world), rank, world)
         else:
@@ -185,7 +187,7 @@ class HypergraphDataModule(SameData):
 
     def _held_out_loader(self, part: int) -> ResumableLoader:
         """Returns the batches of the draws for validation (1) or the test (2), always the same."""
-        size = int(self.held_out * self.num_draws)
+        size = int(self.held_out * self.num_samples)
         first = self.num_training + (part - 1) * size
         rank, world = self.process
         batch_size = max(self.batch_size, 8_192)

@@ -13,9 +13,10 @@ from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NodeSamplerInput
 
 from datamodules.task import Regime, TaskDataModule
+from relbench_pretrain.epochs import BatchOrder, RowBatches
 from relbench_pretrain.relational.graph import RelationalGraph
 from relbench_pretrain.relational.tasks import RecommendationTable, Split, TaskError, recommendation_table
-from relbench_pretrain.sampling import BatchOrder, RelationalLoader, RowBatches, TemporalNeighborSampler
+from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.loader import join_batch
 
 

@@ -11,7 +11,7 @@ from relbench.load import RelBenchDataset
 
 from datamodules.same_data import SameData
 from datamodules.transfer import pins_memory
-from relbench_pretrain.checkpoints import read_network
+from relbench_pretrain.pretrained.folder import read_network
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph

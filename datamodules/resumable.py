@@ -6,8 +6,8 @@ from typing import Any
 
 from lightning.pytorch import LightningDataModule
 
-from relbench_pretrain.sampling import BatchOrder, ResumableLoader
-from relbench_pretrain.sampling.resumable import Loader
+from relbench_pretrain.epochs import BatchOrder, ResumableLoader
+from relbench_pretrain.epochs.resumable import Loader
 
 
 class ResumableDataModule(LightningDataModule):

@@ -10,6 +10,7 @@ from relbench.base import EntityTask, RecommendationTask, Table
 from torch import Tensor
 
 from datamodules.relational import RelationalDataModule, Stypes
+from relbench_pretrain.epochs import BatchOrder, ResumableLoader
 from relbench_pretrain.relational.tasks import (
     Split,
     hidden_columns,
@@ -20,19 +21,19 @@ from relbench_pretrain.relational.tasks import (
     task_spec,
 )
 from relbench_pretrain.relational.text import TextEmbedder
-from relbench_pretrain.sampling import BatchOrder, RelationalLoader, ResumableLoader, TemporalNeighborSampler
+from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
 
-Regime = Literal["rolling", "frozen"]
+Regime = Literal["rolling", "cutoff"]
 
 
 class TaskDataModule(RelationalDataModule):
     """Training, validation and test rows of a task, each with the earlier rows around it.
 
     No row is ever later than the seed time of its label. In the *rolling* regime a test row sees everything up to
-    its seed time, in the *frozen* one nothing after the dataset's test time. Training and validation are the same
+    its seed time, in the *cutoff* one nothing after the dataset's test time. Training and validation are the same
     in both. The rows of an autocomplete task see nothing of their own time or later either, as the other rows of an
-    event can give its labels away, and have no frozen regime: none of its test rows is in the database that is cut.
+    event can give its labels away, and have no cutoff regime: none of its test rows is in the database that is cut.
 
     Args:
         task: The task's name.
@@ -47,7 +48,7 @@ class TaskDataModule(RelationalDataModule):
         label_fraction: The share of the training labels that are used, drawn by ``seed``; a smaller share is part of
             a larger one.
         max_staleness_days: The view of every other training row ends up to so many days before its seed time, as that
-            of a test row does in the frozen regime; 0 for none.
+            of a test row does in the cutoff regime; 0 for none.
         see_own_time: Whether the rows of an autocomplete task see other rows of their own time, which often give the
             label away; to measure how much.
         past_labels: Whether labels of training rows are rows of the graph, as a table ``past_labels`` with the target
@@ -92,8 +93,8 @@ class TaskDataModule(RelationalDataModule):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__(dataset, stypes, calendar, checkpoint, text_embedder, num_workers, seed, cache_dir)
-        if regimes is not None and (not regimes or not set(regimes) <= {"rolling", "frozen"}):
-            raise ValueError(f"regimes must name 'rolling', 'frozen' or both, got {regimes}")
+        if regimes is not None and (not regimes or not set(regimes) <= {"rolling", "cutoff"}):
+            raise ValueError(f"regimes must name 'rolling', 'cutoff' or both, got {regimes}")
         if not 0 < label_fraction <= 1:
             raise ValueError(f"label_fraction must be above 0 and at most 1, got {label_fraction}")
         if max_staleness_days < 0:
@@ -109,7 +110,7 @@ class TaskDataModule(RelationalDataModule):
     @property
     def regimes(self) -> list[Regime]:
         """The time regimes of the test loaders, in their order."""
-        every: list[Regime] = ["rolling"] if is_autocomplete(self.task) else ["rolling", "frozen"]
+        every: list[Regime] = ["rolling"] if is_autocomplete(self.task) else ["rolling", "cutoff"]
         return self.hparams.regimes or every
 
     @property
@@ -152,7 +153,7 @@ class TaskDataModule(RelationalDataModule):
     def sampler(self, split: Split, regime: Regime = "rolling") -> TemporalNeighborSampler:
         """Returns the sampler of a split's neighbours."""
         hparams = self.hparams
-        until = self.test_time if split == "test" and regime == "frozen" else None
+        until = self.test_time if split == "test" and regime == "cutoff" else None
         staleness = int(hparams.max_staleness_days * 24 * 60 * 60) if split == "train" else 0
         return TemporalNeighborSampler(
             self.index, hparams.fanouts, hparams.strategy, hparams.follow, until, self.seed, staleness

@@ -14,24 +14,24 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.episode_batches import EpisodeBatches, PhaseBatches, SharedEpisodes, TestEpisodes
 from datamodules.same_data import SameData, digest
-from relbench_pretrain.knowledge_graph.demo import demo_graph_folder
+from relbench_pretrain.datasets.demo_graph import demo_graph_folder
+from relbench_pretrain.epochs import NumberedBatches, ResumableLoader
+from relbench_pretrain.knowledge_graph.data.folder import read_knowledge_graph
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, KnowledgeGraphError, Role, unique_triples
+from relbench_pretrain.knowledge_graph.data.images import ImageEmbedder, RandomConvolutions, image_vectors
+from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.data.queries import Direction
+from relbench_pretrain.knowledge_graph.data.rewrites import Rewrite
+from relbench_pretrain.knowledge_graph.data.splits import hold_out_validation, zero_shot_split
+from relbench_pretrain.knowledge_graph.data.text_vectors import text_vectors
 from relbench_pretrain.knowledge_graph.episodes import TrainingEpisodes, ranking_episode
-from relbench_pretrain.knowledge_graph.extrapolation.plan import MultimodalTraining
-from relbench_pretrain.knowledge_graph.extrapolation.readings import GraphReadings
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role, unique_triples
-from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
-from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
-from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext
-from relbench_pretrain.knowledge_graph.pictures import ImageEmbedder, RandomConvolutions, image_vectors
-from relbench_pretrain.knowledge_graph.queries import Direction
-from relbench_pretrain.knowledge_graph.ranges import first_words, last_words
-from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
-from relbench_pretrain.knowledge_graph.rewrites import Rewrite
-from relbench_pretrain.knowledge_graph.shared_words import SharedWords
-from relbench_pretrain.knowledge_graph.splits import hold_out_validation, zero_shot_split
-from relbench_pretrain.knowledge_graph.texts import text_vectors
+from relbench_pretrain.knowledge_graph.features.domain_range import first_words, last_words
+from relbench_pretrain.knowledge_graph.features.lexical_overlap import LexicalOverlap
+from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
+from relbench_pretrain.knowledge_graph.mre.inputs import GraphInputs
+from relbench_pretrain.knowledge_graph.mre.training import MultimodalTraining
+from relbench_pretrain.knowledge_graph.rankers.pair_scorer import EntityContext
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
-from relbench_pretrain.sampling import NumberedBatches, ResumableLoader
 
 DIRECTIONS: tuple[Direction, ...] = ("tail", "head")
 
@@ -61,13 +61,13 @@ class ZeroShotKGDataModule(SameData):
         drop_duplicates: Whether a test triple that comes twice is asked for once.
         relations_per_batch: Episodes per batch.
         queries_per_relation: Queries per episode.
-        wrong_per_query: Wrong candidates per query in training, drawn evenly from all entities.
+        negatives_per_query: Wrong candidates per query in training, drawn evenly from all entities.
         batches_per_epoch: Training batches per epoch.
         modalities: What the features of pairs may know of entities: all of ``image``, ``text`` and ``structure``, or
             some, to see what each is worth.
         image_embedder: Turns pictures into vectors for the features of pairs; random convolutions by default.
         pool_queries: Queries per relation whose features are made before training, from which batches are drawn.
-        pool_wrong: Wrong candidates of each of them.
+        pool_negatives: Wrong candidates of each of them.
         nearest_relations: How many seen relations, nearest by text, the features of pairs are made of; 0 makes none,
             which is enough for :class:`NearestRelations`.
         eval_queries: Queries per batch in validation and test.
@@ -100,10 +100,10 @@ class ZeroShotKGDataModule(SameData):
         drop_duplicates: bool = True,
         relations_per_batch: int = 8,
         queries_per_relation: int = 4,
-        wrong_per_query: int = 100,
+        negatives_per_query: int = 100,
         batches_per_epoch: int = 100,
         pool_queries: int = 24,
-        pool_wrong: int = 150,
+        pool_negatives: int = 150,
         nearest_relations: int = 16,
         modalities: Sequence[str] = ("image", "text", "structure"),
         image_embedder: ImageEmbedder | None = None,
@@ -125,7 +125,7 @@ class ZeroShotKGDataModule(SameData):
         self.image_embedder = image_embedder or RandomConvolutions()
         self.training, self.rewrite = training, rewrite
         self.graph: KnowledgeGraph | None = None
-        self.readings: GraphReadings | None = None
+        self.inputs: GraphInputs | None = None
         self.described: dict[tuple[bool, Direction], PairFeatures] = {}
         self.episodes: list[TrainingEpisodes] | None = None
 
@@ -221,7 +221,7 @@ class ZeroShotKGDataModule(SameData):
         self.training_neighborhood = self._neighborhood(self.seen_triples)
         if self.training is not None:
             new = list(self.hparams.predict_texts or [])
-            self.readings = self.training.readings(
+            self.inputs = self.training.inputs(
                 self.graph, self.entity_text, self.relation_text, new, self.hparams.cache_dir
             )
         everything = unique_triples(self.graph.triples)
@@ -242,12 +242,12 @@ class ZeroShotKGDataModule(SameData):
         return self.hparams.nearest_relations > 0 and self.training is None
 
     @cached_property
-    def _described_by(self) -> tuple[Tensor | None, Tensor, SharedWords | None]:
+    def _described_by(self) -> tuple[Tensor | None, Tensor, LexicalOverlap | None]:
         """What only features of pairs read: pictures, the ends of relations' texts, and the words of all texts."""
         graph, cache, new = self.graph, self.hparams.cache_dir, self.hparams.predict_texts or []
         words = None
         if "text" in self.hparams.modalities:
-            words = SharedWords(graph.names, graph.descriptions, [*graph.relation_texts, *new])
+            words = LexicalOverlap(graph.names, graph.descriptions, [*graph.relation_texts, *new])
         return image_vectors(graph, self.image_embedder, cache), self._ends(graph), words
 
     def _features(self, tested: bool, direction: Direction) -> PairFeatures | None:
@@ -272,7 +272,7 @@ class ZeroShotKGDataModule(SameData):
             hparams = self.hparams
             self.episodes = [
                 TrainingEpisodes(
-                    self.graph, self._features(False, direction), hparams.pool_queries, hparams.pool_wrong,
+                    self.graph, self._features(False, direction), hparams.pool_queries, hparams.pool_negatives,
                     direction=direction, seed=hparams.seed,
                 )
                 for direction in DIRECTIONS
@@ -297,8 +297,8 @@ class ZeroShotKGDataModule(SameData):
     def _training_batches(self) -> Dataset:
         hparams = self.hparams
         if self.training is not None:
-            return self.training.batches(self.seen_triples, self.training_neighborhood, self.readings, hparams.seed)
-        sizes = hparams.relations_per_batch, hparams.queries_per_relation, hparams.wrong_per_query
+            return self.training.batches(self.seen_triples, self.training_neighborhood, self.inputs, hparams.seed)
+        sizes = hparams.relations_per_batch, hparams.queries_per_relation, hparams.negatives_per_query
         return EpisodeBatches(self.training_episodes(), *sizes, hparams.seed)
 
     def val_dataloader(self) -> list[ResumableLoader]:

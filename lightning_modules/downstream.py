@@ -16,14 +16,14 @@ from torch_geometric.data import HeteroData
 from lightning_modules.optimizers import optimizer_and_schedule
 from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
-from relbench_pretrain.checkpoints import load_backbone, read_network
-from relbench_pretrain.evaluation.task_metrics import ERRORS, MAIN_METRIC, relbench_metrics
+from relbench_pretrain.evaluation.metrics import ERRORS, MAIN_METRIC, relbench_metrics
 from relbench_pretrain.nn.backbone import Backbone
-from relbench_pretrain.nn.config import from_config, to_config
 from relbench_pretrain.nn.heads import MLPHead
 from relbench_pretrain.nn.task_network import TaskNetwork, encode_seeds
 from relbench_pretrain.nn.time_encoder import TimeEncoder
 from relbench_pretrain.nn.two_tower import TwoTower
+from relbench_pretrain.pretrained.config import from_config, to_config
+from relbench_pretrain.pretrained.folder import load_backbone, read_network
 from relbench_pretrain.relational.schema import GraphSchema
 from relbench_pretrain.relational.tasks import TaskSpec
 

@@ -11,9 +11,9 @@ from lightning_modules.optimizers import optimizer_and_schedule
 from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
+from relbench_pretrain.knowledge_graph.data.queries import Direction
 from relbench_pretrain.knowledge_graph.episodes import Episode
-from relbench_pretrain.knowledge_graph.pair_scorer import EntityContext, PairScorer
-from relbench_pretrain.knowledge_graph.queries import Direction
+from relbench_pretrain.knowledge_graph.rankers.pair_scorer import EntityContext, PairScorer
 
 
 class EpisodicExtrapolation(Sharing, ZeroShotRanking):

@@ -10,7 +10,7 @@ from torch_geometric.data import HeteroData
 
 from lightning_modules.averages import exact
 from lightning_modules.downstream import Downstream
-from relbench_pretrain.evaluation.task_metrics import task_loss, task_metrics
+from relbench_pretrain.evaluation.metrics import task_loss, task_metrics
 from relbench_pretrain.nn.heads import MLPHead
 from relbench_pretrain.nn.task_network import EntityNetwork, entity_output
 from relbench_pretrain.relational.tasks import BINARY, MULTICLASS, MULTILABEL

@@ -12,10 +12,10 @@ from torch import Tensor
 from lightning_modules.optimizers import optimizer_and_schedule
 from lightning_modules.sharding import shard, store_arguments
 from lightning_modules.sharing import Sharing
-from relbench_pretrain.hypergraph.batches import MaskedBatch
-from relbench_pretrain.hypergraph.bert import NodeBert
+from relbench_pretrain.distributed import process_mean
+from relbench_pretrain.hypergraph.corpus.batches import MaskedBatch
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
-from relbench_pretrain.nn.processes import process_mean
+from relbench_pretrain.hypergraph.model import NodeBert
 
 
 class MaskedModeling(Sharing, LightningModule):

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from lightning_modules.downstream import Downstream
-from relbench_pretrain.evaluation.task_metrics import average_precisions
-from relbench_pretrain.nn.task_network import RecommendationNetwork, meetings_of
-from relbench_pretrain.nn.two_tower import Meetings, TwoTower
+from relbench_pretrain.evaluation.metrics import average_precisions
+from relbench_pretrain.nn.task_network import RecommendationNetwork, past_interactions_of
+from relbench_pretrain.nn.two_tower import PastInteractions, TwoTower
 
 
 class Recommendation(Downstream):
@@ -44,9 +44,9 @@ class Recommendation(Downstream):
         """Creates the towers."""
         self.towers.build(self.backbone.channels)
 
-    def meetings(self, batch: HeteroData) -> Meetings:
+    def meetings(self, batch: HeteroData) -> PastInteractions:
         """Returns which destinations the subgraph of each source holds; its own row is none."""
-        return meetings_of(batch, self.task)
+        return past_interactions_of(batch, self.task)
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
         """Returns the loss, the mean over seeds."""

@@ -15,16 +15,17 @@ from lightning_modules.optimizers import clippable
 from lightning_modules.sharding import allow_unused_parameters, average_gradients, begin_alike, shard, store_arguments
 from lightning_modules.sharing import Sharing
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
+from relbench_pretrain.knowledge_graph.data.queries import Direction
 from relbench_pretrain.knowledge_graph.episodes import Episode
-from relbench_pretrain.knowledge_graph.extrapolation.batches import AdversarialBatch, ExtractorBatch, FusionBatch
-from relbench_pretrain.knowledge_graph.extrapolation.consolidator import (
+from relbench_pretrain.knowledge_graph.mre.batches import AdversarialBatch, ExtractorBatch, FusionBatch
+from relbench_pretrain.knowledge_graph.mre.consolidator import (
     KnownTriples,
     StructureConsolidator,
     TransE,
     TripleScore,
     structure_loss,
 )
-from relbench_pretrain.knowledge_graph.extrapolation.generator import (
+from relbench_pretrain.knowledge_graph.mre.generator import (
     Critic,
     PairExtractor,
     RelationGenerator,
@@ -32,13 +33,12 @@ from relbench_pretrain.knowledge_graph.extrapolation.generator import (
     generator_loss,
     pair_loss,
 )
-from relbench_pretrain.knowledge_graph.extrapolation.learner import Learner
-from relbench_pretrain.knowledge_graph.extrapolation.modalities import ReadingSpec
-from relbench_pretrain.knowledge_graph.extrapolation.network import ExtrapolationNetwork
-from relbench_pretrain.knowledge_graph.extrapolation.pairs import NeighborTable, RelationPairs, pair_vectors
-from relbench_pretrain.knowledge_graph.extrapolation.tables import GraphTables, encode_entities, encode_graph
-from relbench_pretrain.knowledge_graph.extrapolation.weights import load_learner
-from relbench_pretrain.knowledge_graph.queries import Direction
+from relbench_pretrain.knowledge_graph.mre.learner import Learner
+from relbench_pretrain.knowledge_graph.mre.modalities import ModalitySpec
+from relbench_pretrain.knowledge_graph.mre.network import ExtrapolationNetwork
+from relbench_pretrain.knowledge_graph.mre.pairs import NeighborTable, RelationPairs, pair_vectors
+from relbench_pretrain.knowledge_graph.mre.tables import GraphTables, encode_entities, encode_graph
+from relbench_pretrain.pretrained.learner_weights import load_learner
 
 WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
 """Weights of the fusion losses (Cai et al. 2024, L_fusion)."""
@@ -66,7 +66,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         adversarial_optimizer: Trains the critic, and another one the generator.
         weights: Weights of the losses ``image``, ``text``, ``structure`` and ``contrast``; those left out are the
             paper's, .7, .5, .7 and .5.
-        num_wrong: Wrong triples per right one.
+        num_negatives: Wrong triples per right one.
         relations_per_batch: Relations of a step of extractor, critic or generator.
         pairs_per_relation: Pairs of each, as queries or real data.
         support: Pairs of each that the queries are compared with.
@@ -96,7 +96,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             parameters, lr=1e-4, betas=(0.5, 0.9)
         ),
         weights: dict[str, float] | None = None,
-        num_wrong: int = 10,
+        num_negatives: int = 10,
         relations_per_batch: int = 32,
         pairs_per_relation: int = 16,
         support: int = 30,
@@ -123,7 +123,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self.critic = critic or Critic(channels)
         self.optimizer_callables = (fusion_optimizer, extractor_optimizer, adversarial_optimizer, adversarial_optimizer)
         self.weights = WEIGHTS | (weights or {})
-        self.specs: dict[str, ReadingSpec] | None = None
+        self.specs: dict[str, ModalitySpec] | None = None
         self.sizes = (0, 0)
         self.generator_steps = 0
         self._history_begun = False
@@ -140,9 +140,9 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         if self.trainer.precision == "16-mixed":
             raise ValueError("gradients are clipped by hand, which 16-mixed does not allow: use bf16-mixed")
         data = self.trainer.datamodule
-        if data.readings is None:
+        if data.inputs is None:
             raise ValueError("RelationExtrapolation wants data.training: MultimodalTraining")
-        self._take_graph(data.readings.specs, (data.graph.num_entities, data.graph.num_relations))
+        self._take_graph(data.inputs.specs, (data.graph.num_entities, data.graph.num_relations))
         triples = data.seen_triples
         self.pairs = RelationPairs(triples, data.graph.num_relations)
         self.known = KnownTriples(torch.from_numpy(triples), *self.sizes)
@@ -191,8 +191,8 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         if not self._history_begun:
             if self.hparams.learner_weights:
                 load_learner(self.learner, self.hparams.learner_weights)
-            readings = self.trainer.datamodule.readings
-            self.history.copy_(encode_entities(self.learner, readings, self.sizes[0], self.device))
+            inputs = self.trainer.datamodule.inputs
+            self.history.copy_(encode_entities(self.learner, inputs, self.sizes[0], self.device))
             self._history_begun = True
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -238,12 +238,12 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         """
         around = batch.around
         target, neighbor = around.number[: around.num_targets], around.number[around.num_targets :]
-        vectors = self.learner.encode_entities(target, around.readings)
+        vectors = self.learner.encode_entities(target, around.inputs)
         nodes = torch.cat([vectors, self.history[neighbor].to(vectors.dtype)])
         self.history[target] = vectors.detach().to(self.history.dtype)
         entity = self.consolidator(nodes, around.edge_index, around.edge_type, around.num_targets)
-        relation = self.consolidator.relations(self.learner.encode_relations(batch.relation_readings))
-        losses = self.learner.losses(around.readings, draws)
+        relation = self.consolidator.relations(self.learner.encode_relations(batch.relation_inputs))
+        losses = self.learner.losses(around.inputs, draws)
         losses["structure"] = structure_loss(
             self.score,
             self.known,
@@ -252,7 +252,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             batch.triple,
             relation[batch.relation_row],
             batch.relation[batch.relation_row],
-            self.hparams.num_wrong,
+            self.hparams.num_negatives,
             generator=draws,
         )
         return losses
@@ -314,7 +314,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             self._tables = encode_graph(
                 self.learner,
                 self.consolidator,
-                data.readings,
+                data.inputs,
                 data.training_neighborhood,
                 data.training.neighbors,
                 self.device,
@@ -398,7 +398,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Creates the parameters for the checkpoint's graph."""
         graph = checkpoint["graph"]
-        specs = {name: ReadingSpec(*spec) for name, spec in graph["specs"].items()}
+        specs = {name: ModalitySpec(*spec) for name, spec in graph["specs"].items()}
         self._take_graph(specs, tuple(graph["sizes"]))
         self.generator_steps, self._history_begun = graph["generator_steps"], True
         self._forget()
@@ -407,7 +407,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             histories = checkpoint["histories"]
             checkpoint["state_dict"]["history"] = histories[self.trainer.global_rank % len(histories)]
 
-    def _take_graph(self, specs: dict[str, ReadingSpec], sizes: tuple[int, int]) -> None:
+    def _take_graph(self, specs: dict[str, ModalitySpec], sizes: tuple[int, int]) -> None:
         """Keeps what the parameters' shapes depend on, and refuses another graph than it has."""
         if self.specs is not None and (self.specs, self.sizes) != (specs, sizes):
             raise ValueError(

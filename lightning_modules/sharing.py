@@ -7,8 +7,8 @@ from typing import Any, ClassVar, cast
 
 from lightning.pytorch import LightningModule
 
-from relbench_pretrain.nn.config import to_config
 from relbench_pretrain.nn.shared_network import SharedNetwork
+from relbench_pretrain.pretrained.config import to_config
 
 
 class Sharing:

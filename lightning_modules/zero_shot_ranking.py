@@ -9,8 +9,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from relbench_pretrain.knowledge_graph.data.queries import Direction
 from relbench_pretrain.knowledge_graph.episodes import Episode
-from relbench_pretrain.knowledge_graph.queries import Direction
 from relbench_pretrain.knowledge_graph.ranking import RankingMetrics, realistic_ranks
 
 

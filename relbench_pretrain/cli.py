@@ -21,29 +21,29 @@ from lightning.pytorch.loggers import WandbLogger
 
 import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
-from callbacks import AtomicCheckpointIO, ExactResume, FiniteLoss, LastCheckpoint, NonFiniteError
-from callbacks.checkpoint_io import complete_checkpoint
-from callbacks.loggers import check_loggers
-from callbacks.media import log_artifact
+from callbacks import ExactResume, FiniteLoss, LastCheckpoint, NonFiniteError
 from callbacks.named_run import NamedRun, name_loggers
-from callbacks.run_folder import RunError, logger_folder
-from relbench_pretrain.checkpoints import CheckpointError
-from relbench_pretrain.evaluation.align import align
-from relbench_pretrain.evaluation.ask import ask
+from relbench_pretrain.commands.align import align
+from relbench_pretrain.commands.ask import ask
+from relbench_pretrain.commands.demo import demo
+from relbench_pretrain.commands.embed import embed
+from relbench_pretrain.datasets.shop.database import write_demo_database
 from relbench_pretrain.evaluation.baselines import baseline
-from relbench_pretrain.evaluation.demo import demo
-from relbench_pretrain.evaluation.embed import embed
-from relbench_pretrain.evaluation.study import StudyError, study
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError
+from relbench_pretrain.pretrained.folder import CheckpointError
+from relbench_pretrain.pretrained.safe_loading import not_plain
+from relbench_pretrain.pretrained.sharing import export
 from relbench_pretrain.relational.database import DatabaseError, DatasetError
 from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError
-from relbench_pretrain.relational.synthetic import write_demo_database
 from relbench_pretrain.relational.tasks import TaskError
 from relbench_pretrain.relational.text import TextModelError
-from relbench_pretrain.safe_loading import not_plain
-from relbench_pretrain.sharing import export
+from relbench_pretrain.studies.study import StudyError, study
+from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO, complete_checkpoint
+from relbench_pretrain.trainer.loggers import check_loggers
+from relbench_pretrain.trainer.media import log_artifact
+from relbench_pretrain.trainer.run_folder import RunError, logger_folder
 
 CONFIGS = Path(str(files("relbench_pretrain"))) / "configs"
 EXPERIMENTS = CONFIGS / "experiment"

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from systems import SYSTEMS, Losses, trainer_for
 
 from callbacks import FiniteLoss, LastCheckpoint
-from callbacks.checkpoint_io import newest_checkpoint
+from relbench_pretrain.trainer.checkpoint_io import newest_checkpoint
 
 
 class Signal(Callback):

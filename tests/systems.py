@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from callbacks import AtomicCheckpointIO, ExactResume, LossNormalization, MultiDevice
+from callbacks import ExactResume, LossNormalization, MultiDevice
 from datamodules import (
     ContrastiveDataModule,
     EntityTaskDataModule,
@@ -33,8 +33,9 @@ from relbench_pretrain.contrastive import ContextContrast, Corruption, LinkContr
 from relbench_pretrain.contrastive.normalization import RunningMagnitude
 from relbench_pretrain.hypergraph import ConnectedRandomGraph, EveryNode, NodeBert, OneNode
 from relbench_pretrain.knowledge_graph import PairRanker
-from relbench_pretrain.knowledge_graph.extrapolation import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
+from relbench_pretrain.knowledge_graph.mre import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
 from relbench_pretrain.nn import Backbone, LinearTableEncoder, MLPHead, TemporalTransformer
+from relbench_pretrain.trainer import AtomicCheckpointIO
 
 Made = tuple[LightningModule, LightningDataModule]
 SGD = partial(torch.optim.SGD, lr=0.05)
@@ -92,7 +93,7 @@ def extrapolation(folder: Path, devices: int, dropout: float) -> Made:
     data = ZeroShotKGDataModule(
         str(folder / "kg"), validation_relations=2, num_candidates=20, cache_dir=str(folder / "cache"),
         batches_per_epoch=3, max_val_queries=5,
-        training=MultimodalTraining(2, 1, 2, triples_per_batch=16, picture_size=0, tokenizer=GraphWords(16, 1)),
+        training=MultimodalTraining(2, 1, 2, triples_per_batch=16, image_size=0, tokenizer=GraphWords(16, 1)),
     )  # fmt: skip
     module = RelationExtrapolation(
         M3AE(16, 1, 2, 16, 1, 2), StructureConsolidator(16, 4), relations_per_batch=4,

@@ -8,31 +8,65 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ROOMS = ["relational", "sampling", "nn", "contrastive", "forecasting", "knowledge_graph", "hypergraph", "evaluation"]
+LIBRARY = ROOT / "relbench_pretrain"
+ROOMS = [
+    "renamed",
+    "files",
+    "distributed",
+    "epochs",
+    "datasets",
+    "relational",
+    "sampling",
+    "nn",
+    "contrastive",
+    "forecasting",
+    "knowledge_graph",
+    "hypergraph",
+    "pretrained",
+    "evaluation",
+    "studies",
+    "trainer",
+    "commands",
+    "cli",
+    "__main__",
+]
+"""The rooms of the library from the lowest to the highest; a room imports lower ones only."""
+KNOW_LIGHTNING = ["trainer", "commands", "cli"]
+"""The rooms that know Lightning, and the packages beside the library that build on it."""
 TOP = ["relbench_pretrain", "lightning_modules", "datamodules", "callbacks"]
 
 ALLOWED = {
     "datamodules": {
+        "contrastive.corruption",
+        "datasets",
+        "epochs",
+        "forecasting.targets",
+        "hypergraph",
+        "knowledge_graph",
+        "pretrained",
         "relational",
         "sampling",
-        "contrastive.corruption",
-        "forecasting.targets",
-        "knowledge_graph",
-        "hypergraph",
-        "checkpoints",
     },
     "lightning_modules": {
-        "nn",
         "contrastive",
-        "forecasting.objective",
-        "knowledge_graph",
-        "hypergraph",
+        "distributed",
         "evaluation",
-        "checkpoints",
+        "forecasting.objective",
+        "hypergraph",
+        "knowledge_graph",
+        "nn",
+        "pretrained",
         "relational.schema",
         "relational.tasks",
     },
-    "callbacks": {"relational.schema", "evaluation", "checkpoints", "contrastive.normalization", "hypergraph"},
+    "callbacks": {
+        "contrastive.normalization",
+        "evaluation",
+        "hypergraph",
+        "pretrained",
+        "relational.schema",
+        "trainer",
+    },
 }
 
 
@@ -47,7 +81,9 @@ def imports_of(path: Path) -> list[tuple[str, bool]]:
             found += [(alias.name, id(node) in top) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
-            found.append((".".join([*base, node.module or ""]).strip("."), id(node) in top))
+            module = ".".join([*base, node.module or ""]).strip(".")
+            names = [f"{module}.{alias.name}" for alias in node.names] if module == "relbench_pretrain" else [module]
+            found += [(name, id(node) in top) for name in names]
     return found
 
 
@@ -55,17 +91,28 @@ def files_of(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
+def room_of(path: Path) -> str:
+    return path.relative_to(LIBRARY).with_suffix("").parts[0]
+
+
+def test_every_room_has_its_floor():
+    assert {room_of(path) for path in files_of("relbench_pretrain")} - {"__init__"} == set(ROOMS)
+
+
 @pytest.mark.parametrize("path", files_of("relbench_pretrain"), ids=lambda p: str(p.relative_to(ROOT)))
 def test_library_knows_neither_lightning_nor_loggers_and_only_lower_rooms(path):
-    if path.name in ("cli.py", "__main__.py"):
-        return
-    inside = path.relative_to(ROOT / "relbench_pretrain").parts
-    room = inside[0] if inside[0] in ROOMS else None
-    for module, _ in imports_of(path):
-        assert module.split(".")[0] not in {"lightning", "pytorch_lightning", "wandb", *TOP[1:]}, module
+    room = room_of(path)
+    for module, at_top in imports_of(path):
         parts = module.split(".")
-        if room and parts[0] == "relbench_pretrain" and len(parts) > 1 and parts[1] in ROOMS:
-            assert ROOMS.index(parts[1]) <= ROOMS.index(room), f"{room} imports the higher room {parts[1]}"
+        if room not in KNOW_LIGHTNING and room != "__main__":
+            assert parts[0] not in {"lightning", "pytorch_lightning", "wandb", *TOP[1:]}, module
+        if room == "trainer":
+            assert parts[0] not in TOP[1:], module
+        if parts[0] == "wandb":
+            assert not at_top, f"{path.name} imports wandb for everybody"
+        if parts[0] == "relbench_pretrain" and len(parts) > 1 and (room in ROOMS or at_top):
+            floor = ROOMS.index(room) if room in ROOMS else 0
+            assert ROOMS.index(parts[1]) <= floor, f"{room} imports the higher room {parts[1]}"
 
 
 @pytest.mark.parametrize("package", ["datamodules", "lightning_modules", "callbacks"])

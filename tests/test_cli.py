@@ -15,10 +15,10 @@ import yaml
 from jsonargparse import ArgumentParser
 
 from relbench_pretrain import from_pretrained
-from relbench_pretrain.checkpoints import load_backbone, read_network
 from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
-from relbench_pretrain.evaluation.experiments import expanded
-from relbench_pretrain.evaluation.study import experiment_plans, plan, study
+from relbench_pretrain.pretrained.folder import load_backbone, read_network
+from relbench_pretrain.studies.experiments import expanded
+from relbench_pretrain.studies.study import experiment_plans, plan, study
 
 SMALL = ["--trainer.max_steps=1", "--trainer.enable_progress_bar=false"]
 PRETRAINING = sorted(
@@ -99,7 +99,7 @@ def test_relations_given_as_texts_get_triples(experiment, run_in, capsys):
             "--data.predict_heads=[e1, e2]", "--data.predict_top=3"]  # fmt: skip
     common = [f"--config=zero_shot/{experiment}", "--trainer.enable_progress_bar=false"]
     short = ["--trainer.max_epochs=1", "--data.batches_per_epoch=2", "--trainer.limit_val_batches=1"]
-    short += ["--data.pool_queries=4", "--data.pool_wrong=40", "--data.wrong_per_query=40"]
+    short += ["--data.pool_queries=4", "--data.pool_negatives=40", "--data.negatives_per_query=40"]
     if experiment == "demo-mre":
         short[0] = "--trainer.max_epochs=3"
         short += [f"--data.training.{phase}_epochs=1" for phase in ("fusion", "extractor", "adversarial")]
@@ -158,7 +158,7 @@ def test_checkpoints_that_can_run_code_are_refused_wherever_they_are_given(run_i
         fetched, weights_only=weights_only))  # fmt: skip
     files = SimpleNamespace(exists=lambda path: True)
     monkeypatch.setattr("lightning.fabric.plugins.io.torch_io.get_filesystem", lambda path: files)
-    fit = ["fit", "--config=hypergraph/recovery", "--data.graph.num_nodes=5", "--data.num_draws=100", *SMALL]
+    fit = ["fit", "--config=hypergraph/recovery", "--data.graph.num_nodes=5", "--data.num_samples=100", *SMALL]
     for args in (["export", "a.ckpt", "shared"], [*fit, "--ckpt_path=a.ckpt"], [*fit, "--ckpt_path=https://a/a.ckpt"]):
         with pytest.raises(SystemExit) as end:
             main(args)
@@ -243,7 +243,7 @@ def test_what_an_agent_runs_of_a_shipped_sweep_is_a_run(path, run_in, monkeypatc
             for part in key.split("."):
                 found = found[part] if part in found else found["init_args"][part]
             assert found == value, key
-        assert config["trainer"]["logger"]["class_path"] == "callbacks.loggers.WandbLogger"
+        assert config["trainer"]["logger"]["class_path"] == "relbench_pretrain.trainer.loggers.WandbLogger"
 
 
 def test_module_and_help_run_as_commands(capsys, start_python, tmp_path):

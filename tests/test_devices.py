@@ -71,9 +71,9 @@ def test_gpu_settings_fit_every_system_and_say_how_fast_it_is(experiment, run_in
     options = {
         "contrastive/demo": ["--data.dataset=demo-small"],
         "fine_tuning/demo": ["--data.dataset=demo-small", "--model.start=scratch"],
-        "zero_shot/demo": ["--data.pool_queries=4", "--data.pool_wrong=40", "--data.wrong_per_query=40"],
+        "zero_shot/demo": ["--data.pool_queries=4", "--data.pool_negatives=40", "--data.negatives_per_query=40"],
         "zero_shot/demo-mre": ["--trainer.max_epochs=1"],
-        "hypergraph/recovery": ["--data.graph.num_nodes=12", "--data.num_draws=100"],
+        "hypergraph/recovery": ["--data.graph.num_nodes=12", "--data.num_samples=100"],
     }
     main(
         ["fit", f"--config={experiment}", "--config=hardware/gpu.yaml", "--trainer.accelerator=cpu",

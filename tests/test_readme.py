@@ -20,7 +20,7 @@ QUICK = [
     "--trainer.enable_progress_bar=false",
 ]
 
-SMALL_POOLS = ["--data.pool_queries=4", "--data.pool_wrong=40", "--data.wrong_per_query=40"]
+SMALL_POOLS = ["--data.pool_queries=4", "--data.pool_negatives=40", "--data.negatives_per_query=40"]
 
 
 def blocks(language: str) -> list[str]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from relbench_pretrain.contrastive.infonce import AnchorLosses
-from relbench_pretrain.nn.processes import process_mean
+from relbench_pretrain.distributed import process_mean
 
 Levels = dict[str, AnchorLosses]
 

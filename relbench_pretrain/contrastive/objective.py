@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from relbench_pretrain.contrastive.blocks import Key, Side, similarity_chunks
-from relbench_pretrain.contrastive.gather import gather_tables
 from relbench_pretrain.contrastive.infonce import AnchorLosses, info_nce
+from relbench_pretrain.distributed import gather_tables
 from relbench_pretrain.relational.schema import GraphSchema
 
 

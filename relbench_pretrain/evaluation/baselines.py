@@ -15,8 +15,8 @@ from relbench.load import RelBenchDataset
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NodeSamplerInput
 
-from relbench_pretrain.evaluation.task_metrics import relbench_metrics
-from relbench_pretrain.relational.aggregates import Aggregates
+from relbench_pretrain.evaluation.aggregates import Aggregates
+from relbench_pretrain.evaluation.metrics import relbench_metrics
 from relbench_pretrain.relational.database import load_database, open_dataset
 from relbench_pretrain.relational.graph import build_graph, fit_schema, hide_columns
 from relbench_pretrain.relational.tasks import (
@@ -39,7 +39,7 @@ from relbench_pretrain.relational.time import timestamp_seconds
 from relbench_pretrain.sampling import GraphIndex, TemporalNeighborSampler
 from relbench_pretrain.sampling.loader import join_batch
 
-Method = Literal["entity_mean", "lightgbm_row", "lightgbm_aggregates", "popularity", "past_visits"]
+Method = Literal["entity_mean", "lightgbm_row", "lightgbm_aggregates", "popularity", "past_interactions"]
 ROUNDS = 1000
 PARAMETERS: dict[str, Any] = {
     "learning_rate": 0.03,
@@ -66,7 +66,7 @@ def baseline(
         method: ``entity_mean``: the mean of the entity's earlier labels, else of all; ``lightgbm_row``: LightGBM on
             the entity's own row; ``lightgbm_aggregates``: LightGBM on time-aware aggregates along the foreign keys;
             of a recommendation ``popularity``: the destinations that most sources have met within three foreign keys,
-            and ``past_visits``: first those that the source itself has met, the most often met first.
+            and ``past_interactions``: first those that the source itself has met, the most often met first.
         task: The task's name.
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
         output_file: Where the metrics are written; nowhere by default.
@@ -79,9 +79,11 @@ def baseline(
     source = open_dataset(dataset)
     loaded = load_task(source, task)
     recommends = isinstance(loaded, RecommendationTask)
-    if recommends != (method in ("popularity", "past_visits")):
+    if recommends != (method in ("popularity", "past_interactions")):
         kind = loaded.task_type.value
-        fitting = "popularity and past_visits" if recommends else "entity_mean, lightgbm_row and lightgbm_aggregates"
+        fitting = (
+            "popularity and past_interactions" if recommends else "entity_mean, lightgbm_row and lightgbm_aggregates"
+        )
         raise TaskError(f"method '{method}' is not one for task '{task}', a {kind}; that has {fitting}")
     if isinstance(loaded, RecommendationTask):
         predictions = _recommend(method, source, loaded)
@@ -109,7 +111,7 @@ def _predict(
     }
     used = share_of_rows(len(labels["train"]), fraction, seed)
     train = TaskTable(labels["train"].row[used], labels["train"].time[used], labels["train"].target[used])
-    regimes = ["rolling"] if is_autocomplete(task) else ["rolling", "frozen"]
+    regimes = ["rolling"] if is_autocomplete(task) else ["rolling", "cutoff"]
     if method == "entity_mean":
         if spec.kind not in (BINARY, REGRESSION):
             raise TaskError(f"there is no mean of the labels of a {spec.kind} task; use lightgbm_aggregates")
@@ -130,8 +132,8 @@ def _predict(
 
     model = _fit(spec.kind, features(train), train.target.numpy(), features(labels["val"]), labels["val"], seed)
     views = {"val": features(labels["val"]), "rolling": features(labels["test"])}
-    if "frozen" in regimes:
-        views["frozen"] = features(labels["test"], test_time)
+    if "cutoff" in regimes:
+        views["cutoff"] = features(labels["test"], test_time)
     if spec.kind == BINARY:
         return {key: model.predict_proba(view)[:, 1] for key, view in views.items()}
     if spec.kind == MULTICLASS:
@@ -202,16 +204,16 @@ def _recommend(method: str, source: RelBenchDataset, task: RecommendationTask) -
     tables: dict[Split, RecommendationTable] = {s: recommendation_table(task, s) for s in ("val", "test")}
     views: list[tuple[str, Split, int | None]] = [("val", "val", None), ("rolling", "test", None)]
     found = {}
-    for name, split, until in [*views, ("frozen", "test", test_time)]:
+    for name, split, until in [*views, ("cutoff", "test", test_time)]:
         table = tables[split]
         sampler = TemporalNeighborSampler(index, [-1, 0, 0], "last", visible_until=until)
         inputs = NodeSamplerInput(None, table.row, table.time, task.src_entity_table)
         batch = join_batch(graph, sampler.sample_from_nodes(inputs), task.src_entity_table, 0)
-        found[name] = _rank_visits(batch, task, len(table), method == "past_visits")
+        found[name] = _rank_interactions(batch, task, len(table), method == "past_interactions")
     return found
 
 
-def _rank_visits(batch: HeteroData, task: RecommendationTask, number: int, own: bool) -> np.ndarray:
+def _rank_interactions(batch: HeteroData, task: RecommendationTask, number: int, own: bool) -> np.ndarray:
     """Ranks destinations by how many sources have met them, after those that the source itself has met the most."""
     store, k = batch[task.dst_entity_table], task.eval_k
     ends = [batch[e].edge_index[1] for e in batch.edge_types if e[2] == task.dst_entity_table]

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch_geometric.nn.module_dict import ModuleDict
 
+from relbench_pretrain.distributed import process_mean
 from relbench_pretrain.forecasting.targets import NUM_CLASSES
-from relbench_pretrain.nn.processes import process_mean
 
 
 class ForecastObjective(nn.Module):

@@ -1,26 +1,40 @@
 """Weighted hypergraphs, corpora drawn from them, and what masked modelling recovers of them."""
 
-from relbench_pretrain.hypergraph.alignment import Matcher
-from relbench_pretrain.hypergraph.answers import Answer, answer_dissimilarity, edge_prompt, parse_answer
-from relbench_pretrain.hypergraph.assertions import Assertions, read_assertions
-from relbench_pretrain.hypergraph.automorphisms import Agreement, agreement
-from relbench_pretrain.hypergraph.bert import NodeBert
-from relbench_pretrain.hypergraph.conceptnet import (
+from relbench_pretrain.hypergraph.alignment.automorphisms import Agreement, agreement
+from relbench_pretrain.hypergraph.alignment.matchers import FAQ, GromovWasserstein, Spectral
+from relbench_pretrain.hypergraph.alignment.problem import Matcher
+from relbench_pretrain.hypergraph.concepts.answers import Answer, answer_dissimilarity, edge_prompt, parse_answer
+from relbench_pretrain.hypergraph.concepts.assertions import Assertions, read_assertions
+from relbench_pretrain.hypergraph.concepts.graphs import (
     ConceptGraph,
     ConceptGraphEntry,
     ConceptNeighborhood,
     read_concept_graphs,
 )
-from relbench_pretrain.hypergraph.database import DatabaseHypergraph
-from relbench_pretrain.hypergraph.dissimilarity import Dissimilarity, dissimilarity
-from relbench_pretrain.hypergraph.draws import (
-    BiasedDraws,
-    CorrelatedDraws,
-    Draws,
-    DriftingDraws,
-    IndependentDraws,
-    NoisyDraws,
+from relbench_pretrain.hypergraph.concepts.language_model import (
+    HuggingFaceModel,
+    LanguageModel,
+    StoredAnswers,
+    ask_once,
 )
+from relbench_pretrain.hypergraph.corpus.masking import (
+    ByFrequency,
+    CompositeMasking,
+    EveryNode,
+    Masking,
+    OneNode,
+    SeveralNodes,
+    WholeHyperedge,
+)
+from relbench_pretrain.hypergraph.corpus.sampling import (
+    BiasedSampling,
+    CorrelatedSampling,
+    DriftingSampling,
+    IndependentSampling,
+    NoisySampling,
+    Sampling,
+)
+from relbench_pretrain.hypergraph.database import DatabaseHypergraph
 from relbench_pretrain.hypergraph.generators import (
     Arms,
     Chain,
@@ -32,19 +46,10 @@ from relbench_pretrain.hypergraph.generators import (
     Star,
 )
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
-from relbench_pretrain.hypergraph.language_model import HuggingFaceModel, LanguageModel, StoredAnswers, ask_once
-from relbench_pretrain.hypergraph.masking import (
-    ByFrequency,
-    EveryNode,
-    Masking,
-    OneNode,
-    SeveralNodes,
-    Together,
-    WholeHyperedge,
-)
-from relbench_pretrain.hypergraph.matchers import FAQ, GromovWasserstein, Spectral
-from relbench_pretrain.hypergraph.readout import Chaining, LeastSquares, ReadOut, Stationary
-from relbench_pretrain.hypergraph.recovery import ComponentMass, CorpusMass, WiderMasks, recover
+from relbench_pretrain.hypergraph.model import NodeBert
+from relbench_pretrain.hypergraph.recovery.dissimilarity import Dissimilarity, dissimilarity
+from relbench_pretrain.hypergraph.recovery.readout import Chaining, LeastSquares, ReadOut, Stationary
+from relbench_pretrain.hypergraph.recovery.recover import ComponentMass, CorpusMass, WiderMasks, recover
 
 __all__ = [
     "FAQ",
@@ -52,21 +57,21 @@ __all__ = [
     "Answer",
     "Arms",
     "Assertions",
-    "BiasedDraws",
+    "BiasedSampling",
     "ByFrequency",
     "Chain",
     "Chaining",
     "ComponentMass",
+    "CompositeMasking",
     "ConceptGraph",
     "ConceptGraphEntry",
     "ConceptNeighborhood",
     "ConnectedRandomGraph",
     "CorpusMass",
-    "CorrelatedDraws",
+    "CorrelatedSampling",
     "DatabaseHypergraph",
     "Dissimilarity",
-    "Draws",
-    "DriftingDraws",
+    "DriftingSampling",
     "ErdosRenyi",
     "EveryNode",
     "GromovWasserstein",
@@ -75,22 +80,22 @@ __all__ = [
     "HypergraphError",
     "HypergraphFile",
     "HypergraphSource",
-    "IndependentDraws",
+    "IndependentSampling",
     "LanguageModel",
     "LeastSquares",
     "Masking",
     "Matcher",
     "NodeBert",
-    "NoisyDraws",
+    "NoisySampling",
     "OneNode",
     "RandomHypergraph",
     "ReadOut",
+    "Sampling",
     "SeveralNodes",
     "Spectral",
     "Star",
     "Stationary",
     "StoredAnswers",
-    "Together",
     "WholeHyperedge",
     "WiderMasks",
     "agreement",

@@ -1,15 +1,18 @@
 """Multimodal knowledge graphs and zero-shot relations: data, queries, ranking, networks."""
 
-from relbench_pretrain.knowledge_graph.boosted_ranker import BoostedRanker
-from relbench_pretrain.knowledge_graph.floors import NearestRelations
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, KnowledgeGraphError, Role
-from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
-from relbench_pretrain.knowledge_graph.pair_ranker import MeanRanker, PairRanker
-from relbench_pretrain.knowledge_graph.pair_scorer import PairScorer
-from relbench_pretrain.knowledge_graph.reading import read_knowledge_graph
+from relbench_pretrain.knowledge_graph.data.folder import read_knowledge_graph
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, KnowledgeGraphError, Role
+from relbench_pretrain.knowledge_graph.data.images import RandomConvolutions
+from relbench_pretrain.knowledge_graph.data.rewrites import FirstWords, ShuffledWords, WithIdentifier
+from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
+from relbench_pretrain.knowledge_graph.rankers.baselines import NearestRelations
+from relbench_pretrain.knowledge_graph.rankers.boosted import BoostedRanker
+from relbench_pretrain.knowledge_graph.rankers.pair_ranker import MeanRanker, PairRanker
+from relbench_pretrain.knowledge_graph.rankers.pair_scorer import PairScorer
 
 __all__ = [
     "BoostedRanker",
+    "FirstWords",
     "KnowledgeGraph",
     "KnowledgeGraphError",
     "MeanRanker",
@@ -17,6 +20,9 @@ __all__ = [
     "PairFeatures",
     "PairRanker",
     "PairScorer",
+    "RandomConvolutions",
     "Role",
+    "ShuffledWords",
+    "WithIdentifier",
     "read_knowledge_graph",
 ]

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
-from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood, Paths, find_paths
-from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
-from relbench_pretrain.knowledge_graph.queries import Direction, Queries
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, Role
+from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood, Paths, find_paths
+from relbench_pretrain.knowledge_graph.data.queries import Direction, Queries
+from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
 
 
 @dataclass
@@ -74,7 +74,7 @@ class TrainingEpisodes:
         graph: The graph.
         describe: Makes the features of pairs of a relation; None makes none.
         num_queries: The most queries per relation in the pool.
-        num_wrong: Wrong candidates per query in the pool.
+        num_negatives: Wrong candidates per query in the pool.
         min_triples: Relations with fewer triples are not asked for.
         direction: What is asked for.
         seed: Seeds the pool.
@@ -85,14 +85,14 @@ class TrainingEpisodes:
         graph: KnowledgeGraph,
         describe: PairFeatures | None = None,
         num_queries: int = 24,
-        num_wrong: int = 150,
+        num_negatives: int = 150,
         min_triples: int = 5,
         direction: Direction = "tail",
         seed: int = 0,
     ) -> None:
         self.describe, self.direction = describe, direction
         self.num_entities, self.num_relations = graph.num_entities, graph.num_relations
-        self.num_queries, self.num_wrong = num_queries, num_wrong
+        self.num_queries, self.num_negatives = num_queries, num_negatives
         triples = graph.triples_of(Role.SEEN)
         triples = triples[np.argsort(triples[:, 1], kind="stable")]
         self.key = np.sort(self._key(triples[:, 0], triples[:, 1], triples[:, 2]))
@@ -110,7 +110,7 @@ class TrainingEpisodes:
         relation, reverse = int(triples[0, 1]), self.direction == "head"
         given, sought = (2, 0) if reverse else (0, 2)
         asked = triples[rng.choice(len(triples), min(self.num_queries, len(triples)), replace=False)]
-        wrong = rng.integers(0, self.num_entities, (len(asked), self.num_wrong))
+        wrong = rng.integers(0, self.num_entities, (len(asked), self.num_negatives))
         candidate = np.concatenate([asked[:, [sought]], wrong], axis=1)
         anchor = np.broadcast_to(asked[:, [given]], candidate.shape)
         key = self._key(candidate, relation, anchor) if reverse else self._key(anchor, relation, candidate)
@@ -141,7 +141,7 @@ class TrainingEpisodes:
 
     def _part(self, episode: Episode, queries: int, wrong: int, rng: np.random.Generator) -> Episode:
         rows = rng.choice(len(episode), min(queries, len(episode)), replace=False)
-        others = rng.permuted(np.tile(np.arange(1, self.num_wrong + 1), (len(rows), 1)), axis=1)[:, :wrong]
+        others = rng.permuted(np.tile(np.arange(1, self.num_negatives + 1), (len(rows), 1)), axis=1)[:, :wrong]
         columns = np.concatenate([np.zeros((len(rows), 1), dtype=np.int64), others], axis=1)
         return episode.part(torch.from_numpy(rows), torch.from_numpy(columns))
 

@@ -10,19 +10,23 @@ from relbench_pretrain.nn.table_encoders import (
     TableEncoder,
     TransformerTableEncoder,
 )
+from relbench_pretrain.nn.task_network import EntityNetwork, RecommendationNetwork, TaskNetwork
 from relbench_pretrain.nn.temporal_transformer import TemporalTransformer
 from relbench_pretrain.nn.time_encoder import TimeEncoder
 from relbench_pretrain.nn.two_tower import TwoTower
 
 __all__ = [
     "Backbone",
+    "EntityNetwork",
     "GraphEncoder",
     "GraphSAGE",
     "LinearTableEncoder",
     "MLPHead",
+    "RecommendationNetwork",
     "ResNetTableEncoder",
     "Subgraph",
     "TableEncoder",
+    "TaskNetwork",
     "TemporalTransformer",
     "TimeEncoder",
     "TransformerTableEncoder",

@@ -14,7 +14,7 @@ from relbench_pretrain.nn.heads import MLPHead
 from relbench_pretrain.nn.shared_network import SharedNetwork
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.nn.time_encoder import TimeEncoder
-from relbench_pretrain.nn.two_tower import Meetings, TwoTower
+from relbench_pretrain.nn.two_tower import PastInteractions, TwoTower
 from relbench_pretrain.relational.schema import GraphSchema
 from relbench_pretrain.relational.tasks import BINARY, REGRESSION, TaskSpec
 
@@ -92,7 +92,7 @@ class RecommendationNetwork(TaskNetwork):
         table = self.task.destination_table
         rows = candidates[table].n_id[: candidates[table].batch_size]
         source, destination = self.encode(batch, self.task.entity_table), self.encode(candidates, table)
-        return self.head(source, destination, rows, meetings_of(batch, self.task))
+        return self.head(source, destination, rows, past_interactions_of(batch, self.task))
 
 
 def encode_seeds(backbone: Backbone, time_encoder: TimeEncoder | None, batch: HeteroData, table: str) -> Tensor:
@@ -131,14 +131,14 @@ def entity_output(out: Tensor, task: TaskSpec) -> Tensor:
     return out * task.scale + task.median if task.kind == REGRESSION else out
 
 
-def meetings_of(batch: HeteroData, task: TaskSpec) -> Meetings:
+def past_interactions_of(batch: HeteroData, task: TaskSpec) -> PastInteractions:
     """Returns which destinations the subgraph of each source holds; its own row is none."""
     table = task.destination_table
     store = batch[table]
     ends = [(batch[e].edge_index[1], batch[e].age) for e in batch.edge_types if e[2] == table]
     links, age = (torch.cat(part) for part in zip(*ends, strict=True))
-    met = Meetings.of_subgraphs(store.n_id, store.batch, links, age)
+    met = PastInteractions.of_subgraphs(store.n_id, store.batch, links, age)
     if table != task.entity_table:
         return met
     others = torch.arange(len(store.n_id), device=links.device) >= store.batch_size
-    return Meetings(met.source[others], met.row[others], met.features[others])
+    return PastInteractions(met.source[others], met.row[others], met.features[others])

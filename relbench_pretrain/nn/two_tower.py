@@ -10,7 +10,7 @@ from relbench_pretrain.nn.heads import MLPHead
 SECONDS_PER_DAY = 60 * 60 * 24
 
 
-class Meetings:
+class PastInteractions:
     """The destinations that a source's subgraph holds, with how often and how long ago they were met.
 
     Args:
@@ -25,7 +25,7 @@ class Meetings:
         self.source, self.row, self.features = source, row, features
 
     @classmethod
-    def of_subgraphs(cls, row: Tensor, source: Tensor, links: Tensor, age: Tensor) -> Meetings:
+    def of_subgraphs(cls, row: Tensor, source: Tensor, links: Tensor, age: Tensor) -> PastInteractions:
         """Reads them from the destination rows of disjoint subgraphs.
 
         Args:
@@ -65,9 +65,9 @@ class TwoTower(nn.Module):
             return
         self.source_tower.build(channels, channels)
         self.destination_tower.build(channels, channels + 1)
-        self.meeting = nn.Sequential(nn.Linear(Meetings.NUM_FEATURES, 32), nn.ReLU(), nn.Linear(32, 1))
+        self.meeting = nn.Sequential(nn.Linear(PastInteractions.NUM_FEATURES, 32), nn.ReLU(), nn.Linear(32, 1))
 
-    def forward(self, source: Tensor, destination: Tensor, row: Tensor, meetings: Meetings) -> Tensor:
+    def forward(self, source: Tensor, destination: Tensor, row: Tensor, meetings: PastInteractions) -> Tensor:
         """Scores all pairs of a batch.
 
         Args:
@@ -81,7 +81,7 @@ class TwoTower(nn.Module):
         """
         return self.score(self.source_tower(source), self.destination_tower(destination), row, meetings)
 
-    def score(self, source: Tensor, destination: Tensor, row: Tensor, meetings: Meetings) -> Tensor:
+    def score(self, source: Tensor, destination: Tensor, row: Tensor, meetings: PastInteractions) -> Tensor:
         """Scores pairs from what the towers made of them, popularity last; see :meth:`forward`."""
         scores = source @ destination[:, :-1].T / source.size(1) ** 0.5 + destination[:, -1]
         order = row.argsort(stable=True)

@@ -27,6 +27,7 @@ from torch_frame import TensorFrame, stype
 from torch_frame.data import MultiNestedTensor
 from torch_frame.data.multi_embedding_tensor import MultiEmbeddingTensor
 
+from relbench_pretrain.files import cache_root
 from relbench_pretrain.relational.database import load_database
 from relbench_pretrain.relational.flat import flatten, unflatten
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema, hide_columns
@@ -45,11 +46,6 @@ ABANDONED_SECONDS = 24 * 60 * 60
 
 class CacheWarning(UserWarning):
     """A cached graph that had to be built again, or a graph that could not be kept."""
-
-
-def cache_folder() -> Path:
-    """Where graphs and demo databases are kept: ``RELBENCH_PRETRAIN_CACHE``, or ``~/.cache/relbench_pretrain``."""
-    return Path(os.environ.get("RELBENCH_PRETRAIN_CACHE") or "~/.cache/relbench_pretrain").expanduser()
 
 
 def load_graph(
@@ -79,7 +75,7 @@ def load_graph(
         stypes: See :func:`relbench_pretrain.relational.graph.fit_schema`.
         embedder: The text embedder, a :class:`HashTextEmbedder` by default.
         schema: A fitted schema to apply, whose column types and statistics are taken as they are; None fits one.
-        cache_dir: Where graphs are kept; None for :func:`cache_folder`.
+        cache_dir: Where graphs are kept; None for :func:`cache_root`.
         hidden: Tables and columns whose values must not be seen; see
             :func:`relbench_pretrain.relational.graph.hide_columns`.
         calendar: See :func:`relbench_pretrain.relational.graph.fit_schema`.
@@ -96,7 +92,7 @@ def load_graph(
     settings = [FORMAT, embedder.name, places, schema.to_dict() if schema else fitting, content]
     if extend_schema:
         settings.append(fitting)
-    folder = Path(cache_dir or cache_folder() / "graphs").expanduser() / _name(settings)
+    folder = Path(cache_dir or cache_root() / "graphs").expanduser() / _name(settings)
     if (graph := _read(folder)) is not None:
         return replace(graph, content=content)
     db = hide_columns(load_database(dataset), places)

@@ -19,6 +19,8 @@ from relbench.base import Database, Dataset
 from relbench.load import RelBenchDataset
 from relbench.manifest import TableSpec
 
+from relbench_pretrain.datasets.shop.database import DEMO_VERSION, MIN_ROWS, write_demo_database
+from relbench_pretrain.files import CACHE_VARIABLE, cache_root
 from relbench_pretrain.relational.database_check import (
     DatabaseReport,
     DatabaseWarning,
@@ -26,7 +28,6 @@ from relbench_pretrain.relational.database_check import (
     check_database,
 )
 from relbench_pretrain.relational.key_columns import DatabaseError, foreign_key_index
-from relbench_pretrain.relational.synthetic import DEMO_VERSION, MIN_ROWS, write_demo_database
 
 __all__ = [
     "DatabaseError",
@@ -40,7 +41,6 @@ __all__ = [
     "open_dataset",
 ]
 
-CACHE_VARIABLE = "RELBENCH_PRETRAIN_CACHE"
 DEMO_ROWS = {"demo": 20_000, "demo-small": 5_000}
 LOCAL_HINT = (
     "without a network, a local folder in RelBench's format (manifest.yaml, db/*.parquet) works, and so does 'demo'"
@@ -201,7 +201,7 @@ def _reason(error: Exception) -> str:
 def _demo_folder(dataset: str, cache_dir: Path | None) -> Path:
     """The folder of a demo database, written at its first use."""
     num_rows, seed = _parse_demo(dataset)
-    cache = Path(cache_dir or os.environ.get(CACHE_VARIABLE) or "~/.cache/relbench_pretrain").expanduser().absolute()
+    cache = Path(cache_dir or cache_root()).expanduser().absolute()
     folder = cache / f"demo-{num_rows}-{seed}-v{DEMO_VERSION}"
     if (folder / "manifest.yaml").is_file():
         return folder

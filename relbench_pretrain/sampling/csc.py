@@ -104,7 +104,7 @@ class RowSampler(BaseSampler):
 
     Args:
         index: The graph.
-        seed: Together with the ids of a batch's seeds it determines the batch, on any worker, in any order.
+        seed: CompositeMasking with the ids of a batch's seeds it determines the batch, on any worker, in any order.
     """
 
     def __init__(self, index: GraphIndex, seed: int = 0) -> None:

@@ -38,7 +38,7 @@ class DeviceHGSampler(RowSampler):
         num_rounds: The number of rounds.
         max_children: Of a row with more child rows than this under one foreign key, that many evenly spaced ones
             from a random start enter the budgets. Time and memory grow with it.
-        seed: Together with the ids of a batch's seeds it determines the batch.
+        seed: CompositeMasking with the ids of a batch's seeds it determines the batch.
         device: Where the graph is copied to.
 
     Raises:

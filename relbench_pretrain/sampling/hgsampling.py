@@ -41,7 +41,7 @@ class HGSampler(RowSampler):
         num_rounds: The number of rounds.
         max_children: Of a row with more child rows than this under one foreign key, that many evenly spaced ones
             from a random start enter the budgets, so a batch costs the same however large the database is.
-        seed: Together with the ids of a batch's seeds it determines the batch, on any worker, in any order.
+        seed: CompositeMasking with the ids of a batch's seeds it determines the batch, on any worker, in any order.
 
     Raises:
         ValueError: If a budget is negative, too short or names an unknown table.

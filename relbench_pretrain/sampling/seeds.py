@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from relbench_pretrain.epochs.order import BatchOrder
 from relbench_pretrain.relational.time import ALWAYS
 from relbench_pretrain.sampling.csc import GraphIndex
-from relbench_pretrain.sampling.order import BatchOrder
 
 
 @dataclass(frozen=True)

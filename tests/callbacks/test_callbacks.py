@@ -13,9 +13,9 @@ from callbacks import BackboneCheckpoint, CollapseMonitor, LossNormalization, Mu
 from callbacks.diagnostics import evenness
 from datamodules import ContrastiveDataModule
 from lightning_modules import ContrastivePretraining
-from relbench_pretrain.checkpoints import CheckpointError, load_backbone, read_network
 from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast, RunningMagnitude
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder
+from relbench_pretrain.pretrained.folder import CheckpointError, load_backbone, read_network
 
 
 def pretraining(**kwargs) -> ContrastivePretraining:

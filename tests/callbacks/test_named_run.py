@@ -12,13 +12,13 @@ import torch
 from jsonargparse import Namespace
 
 from callbacks.named_run import name_loggers, newest_checkpoint
-from callbacks.run_folder import RunError
 from lightning_modules import MaskedModeling
 from relbench_pretrain.cli import main
+from relbench_pretrain.trainer.run_folder import RunError
 
 # 32 batches an epoch, so that steps 20 and 40 are in the middle of one.
 ARGS = [
-    "fit", "--config=hypergraph/recovery.yaml", "--data.graph.num_nodes=12", "--data.num_draws=20000",
+    "fit", "--config=hypergraph/recovery.yaml", "--data.graph.num_nodes=12", "--data.num_samples=20000",
     "--model.network.init_args.width=16", "--model.network.init_args.output_width=16", "--data.batch_size=500",
     "--data.masking=relbench_pretrain.hypergraph.OneNode", "--data.batches_per_epoch=null",
     "--trainer.val_check_interval=20", "--trainer.max_steps=44", "--trainer.log_every_n_steps=2",
@@ -74,11 +74,11 @@ def test_a_finished_run_is_left_alone_until_it_is_given_more_steps(run_in, cut_o
 
 def test_other_settings_are_refused_by_name_and_lengths_may_change(run_in, capsys):
     main([*ARGS, "--run=a", "--trainer.max_steps=20"])
-    other = ["--data.num_draws=30000", "--model.network.init_args.width=32"]
+    other = ["--data.num_samples=30000", "--model.network.init_args.width=32"]
     with pytest.raises(SystemExit):
         main([*ARGS, "--run=a", *other])
     error = capsys.readouterr().err
-    assert "data.init_args.num_draws is 30000 and was 20000" in error
+    assert "data.init_args.num_samples is 30000 and was 20000" in error
     assert "model.init_args.network.init_args.width is 32 and was 16" in error
     assert "another name" in error and "max_steps" not in error
     main([*ARGS, "--run=a", "--trainer.max_steps=22"])
@@ -119,7 +119,7 @@ def test_two_processes_go_on_with_a_run_as_one(tmp_path, run_pair, wandb_offline
     ],
 )
 def test_what_cannot_be_named_says_why(args, message, run_in, capsys, monkeypatch):
-    monkeypatch.setattr("callbacks.loggers.find_spec", lambda name: None)
+    monkeypatch.setattr("relbench_pretrain.trainer.loggers.find_spec", lambda name: None)
     with pytest.raises(SystemExit):
         main(args)
     assert message in capsys.readouterr().err
@@ -148,7 +148,7 @@ def test_all_loggers_of_a_run_take_its_name_and_one_folder():
     assert {s.init_args.version for s in (*loggers, wandb)} == {"a"}
     assert [(s.init_args.save_dir, s.init_args.name) for s in loggers] == [("here", "study")] * 2
     assert wandb.init_args.resume == "allow" and wandb.init_args.save_dir == "w"
-    assert loggers[0].class_path == "callbacks.loggers.CSVLogger"
+    assert loggers[0].class_path == "relbench_pretrain.trainer.loggers.CSVLogger"
     first = section("WandbLogger", project="p", save_dir="w", name=None)
     second = section("CSVLogger", save_dir="c", name="x")
     name_loggers([first, second], "a", ".")

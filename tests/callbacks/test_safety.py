@@ -80,7 +80,7 @@ def test_the_end_of_a_run_has_one_checkpoint(tmp_path):
 
 def test_the_command_line_says_it_in_a_line(run_in, capsys):
     with pytest.raises(SystemExit):
-        main(["fit", "--config", "hypergraph/recovery.yaml", "--data.graph.num_nodes=8", "--data.num_draws=1000",
+        main(["fit", "--config", "hypergraph/recovery.yaml", "--data.graph.num_nodes=8", "--data.num_samples=1000",
               "--data.batch_size=1000", "--trainer.max_steps=30", "--model.optimizer.lr=1e30",
               "--trainer.enable_progress_bar=false"])  # fmt: skip
     error = capsys.readouterr().err.strip().splitlines()[-1]

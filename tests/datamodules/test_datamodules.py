@@ -117,8 +117,8 @@ def test_no_row_is_later_than_its_seed(task):
                 assert (batch[name].time <= seed_time[batch[name].batch]).all()
 
 
-def test_frozen_test_rows_see_nothing_after_the_test_time():
-    module = EntityTaskDataModule("customer-churn", "demo-small", regimes=["frozen"], fanouts=[4, 2])
+def test_cutoff_test_rows_see_nothing_after_the_test_time():
+    module = EntityTaskDataModule("customer-churn", "demo-small", regimes=["cutoff"], fanouts=[4, 2])
     module.setup("test")
     for loader in (*module.test_dataloader(), module.val_dataloader()):
         for batch in loader:

@@ -49,7 +49,7 @@ def test_no_row_around_a_candidate_is_later_than_its_seed(data):
 
 
 def test_destinations_come_in_their_order(data):
-    loader = data.destination_loader("test", data.test_time, "frozen")
+    loader = data.destination_loader("test", data.test_time, "cutoff")
     rows = torch.cat([part["products"].n_id[: part["products"].batch_size] for part in loader])
     there = int((data.graph.time["products"] <= data.test_time).sum())
     assert torch.equal(rows, torch.arange(there))

@@ -10,8 +10,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from datamodules import EntityTaskDataModule, HypergraphDataModule, ZeroShotKGDataModule
-from relbench_pretrain.checkpoints import CheckpointError
 from relbench_pretrain.hypergraph import RandomHypergraph
+from relbench_pretrain.pretrained.folder import CheckpointError
 from relbench_pretrain.relational.database import open_dataset
 
 
@@ -92,7 +92,7 @@ class Nothing(LightningModule):
 
 def test_trainer_refuses_to_go_on_with_another_hypergraph_but_tests_on_it(run_in):
     def data(**options):
-        return HypergraphDataModule(RandomHypergraph(8, {2: 6}), num_draws=100, batch_size=20, **options)
+        return HypergraphDataModule(RandomHypergraph(8, {2: 6}), num_samples=100, batch_size=20, **options)
 
     def trainer(steps):
         options = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -102,7 +102,7 @@ def test_trainer_refuses_to_go_on_with_another_hypergraph_but_tests_on_it(run_in
     first.fit(Nothing(), data())
     first.save_checkpoint("run.ckpt")
     trainer(2).fit(Nothing(), data(), ckpt_path="run.ckpt")
-    for options, named in (({"seed": 1}, "seed: 0, now 1"), ({"num_draws": 200}, "draws: 100, now 200")):
+    for options, named in (({"seed": 1}, "seed: 0, now 1"), ({"num_samples": 200}, "draws: 100, now 200")):
         changed = data(**options) if "seed" in options else HypergraphDataModule(RandomHypergraph(8, {2: 6}), **options)
         with pytest.raises(CheckpointError, match=named):
             trainer(2).fit(Nothing(), changed, ckpt_path="run.ckpt")

@@ -44,8 +44,8 @@ def test_half_of_the_training_rows_are_stale_and_no_other_row_is():
 
 
 def test_regimes_are_all_that_the_task_has():
-    assert module().regimes == ["rolling", "frozen"]
-    assert module(regimes=["frozen"]).regimes == ["frozen"]
+    assert module().regimes == ["rolling", "cutoff"]
+    assert module(regimes=["cutoff"]).regimes == ["cutoff"]
     rating = EntityTaskDataModule("review-rating", "demo-small", fanouts=[4])
     assert rating.regimes == ["rolling"]
 

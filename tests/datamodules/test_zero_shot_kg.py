@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from datamodules import ZeroShotKGDataModule
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraphError, Role
-from relbench_pretrain.knowledge_graph.neighborhood import Neighborhood
-from relbench_pretrain.knowledge_graph.pair_features import PairFeatures
-from relbench_pretrain.knowledge_graph.shared_words import SharedWords
-from relbench_pretrain.knowledge_graph.texts import text_vectors
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError, Role
+from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.data.text_vectors import text_vectors
+from relbench_pretrain.knowledge_graph.features.lexical_overlap import LexicalOverlap
+from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_training_episodes_hide_their_relation_and_have_one_right_candidate(make
             describe = PairFeatures(
                 without(module, e.relation, head), module.entity_text, module.relation_text,
                 ends=ends_of_texts(module, ("last", "first") if head else ("first", "last")),
-                words=SharedWords(module.graph.names, module.graph.descriptions, module.graph.relation_texts),
+                words=LexicalOverlap(module.graph.names, module.graph.descriptions, module.graph.relation_texts),
             )  # fmt: skip
             assert torch.allclose(e.features, describe(e.relation, e.anchor, e.candidate), atol=1e-4)
             for anchor, row in zip(e.anchor.tolist(), e.candidate.tolist(), strict=True):

@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from datamodules import ZeroShotKGDataModule
 from lightning_modules import RelationExtrapolation
-from relbench_pretrain.knowledge_graph.extrapolation import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
+from relbench_pretrain.knowledge_graph.mre import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
 
 
 class Seeds(Callback):
@@ -32,7 +32,7 @@ def main(graph: str, folder: Path) -> None:
     )
     data = ZeroShotKGDataModule(
         graph, validation_relations=2, num_candidates=20, batches_per_epoch=3, cache_dir=str(folder / "cache"),
-        training=MultimodalTraining(1, 1, 1, 16, picture_size=0, tokenizer=GraphWords(16, 1)),
+        training=MultimodalTraining(1, 1, 1, 16, image_size=0, tokenizer=GraphWords(16, 1)),
     )  # fmt: skip
     seeds = Seeds()
     trainer = Trainer(

@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from datamodules import ZeroShotKGDataModule
 from lightning_modules import RelationExtrapolation
 from relbench_pretrain.cli import main as command
-from relbench_pretrain.knowledge_graph.extrapolation import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
+from relbench_pretrain.knowledge_graph.mre import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
 
 RANK = int(os.environ["LOCAL_RANK"])
 SHARDED = ["--config=hardware/sharded.yaml"]
@@ -30,7 +30,8 @@ def masked_modeling(folder: Path, *options: str) -> None:
     """
     command(
         ["fit", "--config=hypergraph/recovery.yaml", f"--seed_everything={RANK}", "--data.graph.num_nodes=12",
-         "--data.num_draws=1000", "--data.batch_size=100", "--data.batches_per_epoch=4", "--model.network.num_layers=3",
+         "--data.num_samples=1000", "--data.batch_size=100",
+          "--data.batches_per_epoch=4", "--model.network.num_layers=3",
          "--model.network.width=16", "--model.network.num_heads=2", "--trainer.max_steps=4",
          "--trainer.val_check_interval=2", "--trainer.log_every_n_steps=1", "--trainer.gradient_clip_val=0.1",
          f"--trainer.default_root_dir={folder}", f"--trainer.logger.init_args.save_dir={folder}",
@@ -59,12 +60,12 @@ def extrapolation(graph: str, folder: Path, strategy: Strategy) -> dict:
     )
     data = ZeroShotKGDataModule(
         graph, validation_relations=2, num_candidates=20, batches_per_epoch=2, cache_dir=str(folder / "cache"),
-        training=MultimodalTraining(1, 1, 1, 16, picture_size=0, tokenizer=GraphWords(16, 1)),
+        training=MultimodalTraining(1, 1, 1, 16, image_size=0, tokenizer=GraphWords(16, 1)),
     )  # fmt: skip
     data.setup("fit")
     seed_everything(2)
     start = M3AE(16, 2, 2, 16, 1, 2)
-    start.build(data.readings.specs, data.graph.num_entities)
+    start.build(data.inputs.specs, data.graph.num_entities)
     save_file(start.state_dict(), weights)
     seed_everything(RANK)
     run = Trainer(

@@ -20,7 +20,7 @@ from relbench_pretrain.hypergraph import (
     ConnectedRandomGraph,
     EveryNode,
     HypergraphError,
-    IndependentDraws,
+    IndependentSampling,
     NodeBert,
     OneNode,
     RandomHypergraph,
@@ -28,9 +28,9 @@ from relbench_pretrain.hypergraph import (
     Star,
     WholeHyperedge,
 )
-from relbench_pretrain.hypergraph.batches import Specials, masked_batch
 from relbench_pretrain.hypergraph.conversion import read_hypergraph
-from relbench_pretrain.hypergraph.corpus import Corpus
+from relbench_pretrain.hypergraph.corpus.batches import Specials, masked_batch
+from relbench_pretrain.hypergraph.corpus.corpus import Corpus
 
 TINY = {"num_layers": 1, "width": 16, "num_heads": 2, "intermediate": 32, "dropout": 0.0}
 
@@ -48,7 +48,7 @@ def model_for(graph, **settings) -> MaskedModeling:
 def test_loss_is_that_of_one_sequence_after_the_other(masking, settings):
     graph = RandomHypergraph(9, {2: 8, 3: 12}).make()
     model = model_for(graph, **settings)
-    rows = Corpus(graph, IndependentDraws(), 60, 0).rows()
+    rows = Corpus(graph, IndependentSampling(), 60, 0).rows()
     merged, plain = (
         masked_batch(rows, np.arange(60), 9, masking, np.random.default_rng(3), keep_order=True, merge=merge)
         for merge in (True, False)
@@ -91,7 +91,7 @@ def test_network_is_hugging_face_s_bert_at_the_masked_places(masking, num_layers
     whole.embeddings.load_state_dict(network.encoder.embeddings.state_dict())
     for theirs, ours in zip(whole.encoder.layer, [*network.encoder.encoder.layer, network.last], strict=True):
         theirs.load_state_dict(ours.state_dict())
-    rows = Corpus(graph, IndependentDraws(), 40, 0).rows()
+    rows = Corpus(graph, IndependentSampling(), 40, 0).rows()
     batch = masked_batch(rows, np.arange(40), 9, masking, np.random.default_rng(0), keep_order=True)
     mask = (batch.tokens != Specials.after(9).pad).long()
     hidden = whole(input_ids=batch.tokens, attention_mask=mask).last_hidden_state[batch.row, batch.column]
@@ -113,7 +113,7 @@ def test_bert_base_is_the_published_size():
 
 
 ARGS = [
-    "fit", "--config=hypergraph/recovery.yaml", "--data.graph.num_nodes=12", "--data.num_draws=20000",
+    "fit", "--config=hypergraph/recovery.yaml", "--data.graph.num_nodes=12", "--data.num_samples=20000",
     "--model.network.init_args.width=32", "--model.network.init_args.output_width=32",
     "--trainer.enable_progress_bar=false",
 ]  # fmt: skip
@@ -185,10 +185,10 @@ def test_parts_of_the_draws_do_not_overlap_and_files_are_shared(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"num_draws": 5}, "at least 10"),
+        ({"num_samples": 5}, "at least 10"),
         ({"held_out": 0.5}, "held_out must be"),
         ({"batch_size": 0}, "0 draws"),
-        ({"num_draws": 10, "held_out": 0.05}, "not one draw"),
+        ({"num_samples": 10, "held_out": 0.05}, "not one draw"),
     ],
 )
 def test_settings_that_make_no_corpus_are_refused(settings, message):

@@ -41,7 +41,7 @@ def test_it_beats_random_recommendations_and_names_the_regimes(trained):
     guess = np.stack([rng.permutation(data.graph.num_rows["products"])[:10] for _ in range(size)])
     chance = data.task.evaluate(guess)["map"]
     assert metrics["test/rolling/map"] > 1.5 * chance
-    assert "test/frozen/map" in metrics
+    assert "test/cutoff/map" in metrics
 
 
 def test_ranking_is_that_of_all_scores(trained):
@@ -59,16 +59,16 @@ def test_ranking_is_that_of_all_scores(trained):
 
 def test_predictions_are_written_with_keys_and_as_a_leaderboard_table(trained, monkeypatch):
     trainer, module, data, folder = trained
-    with pytest.raises(ValueError, match=r"\[frozen\]"):
+    with pytest.raises(ValueError, match=r"\[cutoff\]"):
         trainer.predict(module, data)
-    monkeypatch.setitem(data.hparams, "regimes", ["frozen"])
+    monkeypatch.setitem(data.hparams, "regimes", ["cutoff"])
     trainer.predict(module, data)
     frame, truth = pd.read_parquet(folder / "p.parquet"), data.task.get_table("test", mask_input_cols=False).df
     task = data.task
     assert frame[task.src_entity_col].tolist() == truth[task.src_entity_col].tolist()
     assert (pd.to_datetime(frame[task.time_col]) == truth[task.time_col].to_numpy()).all()
     score = task.evaluate(np.stack(frame[task.dst_entity_col]))["map"]
-    assert score == pytest.approx(trainer.test(module, data, verbose=False)[0]["test/frozen/map"], abs=1e-6)
+    assert score == pytest.approx(trainer.test(module, data, verbose=False)[0]["test/cutoff/map"], abs=1e-6)
     (table,) = folder.glob("*__customer-products.csv")
     from relbench.submit import evaluate_task
 

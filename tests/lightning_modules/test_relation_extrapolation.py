@@ -9,15 +9,15 @@ from safetensors.torch import save_file
 
 from datamodules import ZeroShotKGDataModule
 from lightning_modules import RelationExtrapolation
-from relbench_pretrain.checkpoints import CheckpointError
-from relbench_pretrain.knowledge_graph.extrapolation import (
+from relbench_pretrain.knowledge_graph.mre import (
     M3AE,
     EntityTable,
     GraphWords,
     MultimodalTraining,
     StructureConsolidator,
 )
-from relbench_pretrain.knowledge_graph.extrapolation.weights import load_learner
+from relbench_pretrain.pretrained.folder import CheckpointError
+from relbench_pretrain.pretrained.learner_weights import load_learner
 
 QUIET = {
     "logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu",
@@ -29,7 +29,7 @@ def data(folder, tmp_path, epochs=(2, 1, 2), tokenizer=True, **options):
     words = GraphWords(16, 1) if tokenizer else None
     return ZeroShotKGDataModule(
         str(folder), validation_relations=2, num_candidates=20, cache_dir=str(tmp_path / "cache"),
-        training=MultimodalTraining(*epochs, triples_per_batch=32, picture_size=0, tokenizer=words),
+        training=MultimodalTraining(*epochs, triples_per_batch=32, image_size=0, tokenizer=words),
         **{"batches_per_epoch": 6, **options},
     )  # fmt: skip
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from relbench_pretrain.knowledge_graph.graph import KnowledgeGraph, Role
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, Role
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from relbench_pretrain.relational import cache as cache_module
-from relbench_pretrain.relational.cache import ABANDONED_SECONDS, CacheWarning, cache_folder, load_graph
+from relbench_pretrain.relational.cache import ABANDONED_SECONDS, CacheWarning, cache_root, load_graph
 from relbench_pretrain.relational.database import load_database
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema
 from relbench_pretrain.relational.text import HashTextEmbedder
@@ -288,7 +288,7 @@ class TestFolder:
                 monkeypatch.delenv("RELBENCH_PRETRAIN_CACHE")
             else:
                 monkeypatch.setenv("RELBENCH_PRETRAIN_CACHE", value)
-            assert cache_folder() == tmp_path / "home" / ".cache" / "relbench_pretrain"
+            assert cache_root() == tmp_path / "home" / ".cache" / "relbench_pretrain"
 
     def test_others_may_read_it(self, dataset, cache):
         before = os.umask(0o022)

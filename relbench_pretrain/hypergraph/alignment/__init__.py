@@ -1,0 +1,1 @@
+"""Entity alignment: which node of one hypergraph is which node of another."""

@@ -1,0 +1,1 @@
+"""Graphs of concepts: grown from assertions, or asked of language models."""

@@ -1,0 +1,1 @@
+"""Corpora of hyperedges sampled from a hypergraph, their masks and batches."""

@@ -1,0 +1,148 @@
+"""Which nodes of a draw are masked."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+
+from relbench_pretrain.hypergraph.hypergraph import HypergraphError
+
+
+class Masking(ABC):
+    """Chooses the nodes of draws that a model has to guess."""
+
+    depends_on_epoch = True
+    """Whether a draw is masked in another way when it comes again."""
+    depends_on_chance = True
+    """Whether two draws of the same hyperedge may be masked in different ways."""
+    needs_frequency = False
+    """Whether it has to be told how often each node comes."""
+
+    def begin(self, frequency: np.ndarray) -> None:
+        """Is told how often each node comes in the corpus ``(num_nodes,)``."""
+
+    @abstractmethod
+    def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Masks draws.
+
+        Args:
+            rows: Nodes of each draw, −1 at the end where there is none ``(num_samples, largest_arity)``.
+            numbers: The numbers of the draws in their corpus ``(num_samples,)``.
+            rng: The batch's random numbers.
+
+        Returns:
+            For each sequence the draw that it is of ``(num_sequences,)``, and which of its nodes are masked, bool
+            ``(num_sequences, largest_arity)``.
+        """
+
+
+class OneNode(Masking):
+    """One node of each draw, each with the same probability (the paper).
+
+    Args:
+        fixed: Whether a draw keeps its mask whenever it comes again, as where data are masked before training.
+        seed: Seeds fixed masks.
+    """
+
+    def __init__(self, fixed: bool = False, seed: int = 0) -> None:
+        self.fixed, self.seed = fixed, seed
+        self.depends_on_epoch = not fixed
+
+    def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        chance = _hashed(numbers, self.seed) if self.fixed else rng.random(len(rows))
+        place = (chance * (rows >= 0).sum(1)).astype(np.int64)
+        return np.arange(len(rows)), np.arange(rows.shape[1]) == place[:, None]
+
+
+class EveryNode(Masking):
+    """Every node of each draw in turn, each in a sequence of its own: all that one-node masks can tell."""
+
+    depends_on_epoch = False
+    depends_on_chance = False
+
+    def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        draw, place = np.nonzero(rows >= 0)
+        return draw, np.arange(rows.shape[1]) == place[:, None]
+
+
+class SeveralNodes(Masking):
+    """So many nodes of each draw at once, all of them where it has no more.
+
+    Args:
+        number: How many.
+    """
+
+    def __init__(self, number: int = 2) -> None:
+        if number < 1:
+            raise HypergraphError(f"at least one node has to be masked, got {number}")
+        self.number = number
+
+    def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        chance = np.where(rows >= 0, rng.random(rows.shape), 2.0)
+        rank = chance.argsort(1).argsort(1)
+        return np.arange(len(rows)), (rank < self.number) & (rows >= 0)
+
+
+class ByFrequency(Masking):
+    """One node of each draw, with a probability that is a power of how often the node comes.
+
+    Of what is masked, the favoured nodes are then more likely than the hyperedges' weights say: the conditionals are
+    tilted, and what is recovered with them, unless all nodes are as frequent.
+
+    Args:
+        power: Above 0 the frequent are masked more often, below 0 the rare.
+    """
+
+    needs_frequency = True
+
+    def __init__(self, power: float = -1.0) -> None:
+        self.power = power
+
+    def begin(self, frequency: np.ndarray) -> None:
+        self._weight = np.maximum(frequency, 1).astype(np.float64) ** self.power
+
+    def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        weight = np.where(rows >= 0, self._weight[rows], 0.0).cumsum(1)
+        place = (rng.random(len(rows))[:, None] * weight[:, -1:] >= weight).sum(1)
+        return np.arange(len(rows)), np.arange(rows.shape[1]) == place[:, None]
+
+
+class WholeHyperedge(Masking):
+    """All nodes at once: a model learns how often each node comes, from which follows what components weigh."""
+
+    depends_on_epoch = False
+    depends_on_chance = False
+
+    def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return np.arange(len(rows)), rows >= 0
+
+
+class CompositeMasking(Masking):
+    """Several ways of masking, each applied to every draw.
+
+    Args:
+        maskings: The ways.
+    """
+
+    def __init__(self, maskings: list[Masking]) -> None:
+        self.maskings = maskings
+        self.depends_on_epoch = any(masking.depends_on_epoch for masking in maskings)
+        self.needs_frequency = any(masking.needs_frequency for masking in maskings)
+        self.depends_on_chance = any(masking.depends_on_chance for masking in maskings)
+
+    def begin(self, frequency: np.ndarray) -> None:
+        for masking in self.maskings:
+            masking.begin(frequency)
+
+    def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        parts = [masking.mask(rows, numbers, rng) for masking in self.maskings]
+        return np.concatenate([draw for draw, _ in parts]), np.concatenate([masked for _, masked in parts])
+
+
+def _hashed(numbers: np.ndarray, seed: int) -> np.ndarray:
+    """Returns a number from 0 to 1 for each number, always the same (SplitMix64's last steps)."""
+    z = numbers.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53

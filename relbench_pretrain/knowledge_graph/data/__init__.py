@@ -1,0 +1,1 @@
+"""Knowledge graphs: folders, splits of relations, texts, images, neighbourhoods and queries."""

@@ -1,0 +1,194 @@
+"""Training batches of the multimodal model: triples with all that is said around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.mre.inputs import GraphInputs
+from relbench_pretrain.knowledge_graph.mre.modalities import ModalityInputs
+
+
+@dataclass
+class EgoSubgraph:
+    """Entities with some of their neighbours.
+
+    Args:
+        number: Entities, the targets first and then neighbours, each once ``(num_nodes,)``.
+        num_targets: How many are targets.
+        edge_index: Neighbour and target of each edge, as rows of ``number`` ``(2, num_edges)``.
+        edge_type: The directed relation from neighbour to target ``(num_edges,)``.
+        inputs: What is said of the targets.
+    """
+
+    number: Tensor
+    num_targets: int
+    edge_index: Tensor
+    edge_type: Tensor
+    inputs: ModalityInputs
+
+
+@dataclass
+class FusionBatch:
+    """Triples, for learner and consolidator.
+
+    Args:
+        around: The entities of the triples with neighbours.
+        triple: Head and tail of each triple, as rows of ``around.number`` ``(2, num_triples)``.
+        relation: The relations in the batch ``(num_relations,)``.
+        relation_row: Which of them each triple has ``(num_triples,)``.
+        relation_inputs: What is said of them.
+        seed: Seeds what is drawn in the step.
+    """
+
+    around: EgoSubgraph
+    triple: Tensor
+    relation: Tensor
+    relation_row: Tensor
+    relation_inputs: ModalityInputs
+    seed: int
+
+
+@dataclass
+class ExtractorBatch:
+    """A step of the pair extractor, whose pairs are drawn on the device.
+
+    Args:
+        seed: Seeds what is drawn in the step.
+    """
+
+    seed: int
+
+
+@dataclass
+class AdversarialBatch:
+    """A step of critic and generator, whose pairs are drawn on the device.
+
+    Args:
+        seed: Seeds what is drawn in the step.
+    """
+
+    seed: int
+
+
+def sample_neighbors(
+    neighborhood: Neighborhood, entity: np.ndarray, number: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draws edges of entities, without replacement, each edge of an entity as likely as the others.
+
+    Args:
+        neighborhood: The graph.
+        entity: The entities ``(num_chosen,)``.
+        number: The most edges of each.
+        rng: Draws them.
+
+    Returns:
+        Which of ``entity`` each edge belongs to, and the edge ``(2 x (num_edges,))``.
+    """
+    begin, degree = neighborhood.indptr[entity], neighborhood.degree[entity]
+    # One edge from each of as many equal parts of an entity's edges: never the same twice, and nothing to sort.
+    parts = np.minimum(degree, number)
+    row = np.repeat(np.arange(len(entity)), parts)
+    part = np.arange(len(row)) - np.repeat(np.cumsum(parts) - parts, parts)
+    low, high = part * degree[row] / parts[row], (part + 1) * degree[row] / parts[row]
+    place = np.floor(low + rng.random(len(row)) * (high - low)).astype(np.int64)
+    shift = (rng.random(len(entity)) * degree).astype(np.int64)  # neighbours are sorted: parts begin anywhere
+    most = max(int(degree.max(initial=0)), 1)
+    key = np.unique(row * most + (place + shift[row]) % degree[row])  # two parts may share the edge on their border
+    row, place = key // most, key % most
+    return row, begin[row] + place
+
+
+def edges_to(
+    neighborhood: Neighborhood, row: np.ndarray, edge: np.ndarray, source: np.ndarray
+) -> tuple[Tensor, Tensor]:
+    """Returns drawn edges as they lead from neighbour to entity.
+
+    Args:
+        neighborhood: The graph.
+        row: The entity of each edge ``(num_edges,)``.
+        edge: The edges ``(num_edges,)``.
+        source: Their neighbours, in whatever numbering ``(num_edges,)``.
+
+    Returns:
+        Source and entity ``(2, num_edges)``, and the directed relation ``(num_edges,)``.
+    """
+    kind = (neighborhood.relation[edge] + neighborhood.num_relations) % (2 * neighborhood.num_relations)
+    return torch.from_numpy(np.stack([source, row])), torch.from_numpy(kind)
+
+
+def ego_subgraph(
+    neighborhood: Neighborhood, inputs: GraphInputs, target: np.ndarray, number: int, rng: np.random.Generator
+) -> EgoSubgraph:
+    """Collects entities, each given once, with their inputs and drawn neighbours."""
+    row, edge = sample_neighbors(neighborhood, target, number, rng)
+    neighbor = neighborhood.neighbor[edge]
+    place = np.full(len(neighborhood.indptr) - 1, -1, dtype=np.int64)
+    place[target] = np.arange(len(target))
+    new = np.unique(neighbor[place[neighbor] < 0])
+    place[new] = len(target) + np.arange(len(new))
+    edge_index, edge_type = edges_to(neighborhood, row, edge, place[neighbor])
+    return EgoSubgraph(
+        number=torch.from_numpy(np.concatenate([target, new])),
+        num_targets=len(target),
+        edge_index=edge_index,
+        edge_type=edge_type,
+        inputs=inputs.of_entities(target),
+    )
+
+
+class PhasedBatches(Dataset):
+    """Training batches by epoch and number: phases of learner, pair extractor and generator, over and over.
+
+    Args:
+        triples: The seen triples ``(num_triples, 3)``.
+        neighborhood: The same as a graph.
+        inputs: What is said of entities and relations.
+        epochs: Epochs of each of the three phases.
+        triples_per_batch: Triples of a batch.
+        neighbors: The most neighbours of each entity.
+        seed: The seed.
+    """
+
+    def __init__(
+        self,
+        triples: np.ndarray,
+        neighborhood: Neighborhood,
+        inputs: GraphInputs,
+        epochs: tuple[int, int, int],
+        triples_per_batch: int,
+        neighbors: int,
+        seed: int,
+    ) -> None:
+        self.triples, self.neighborhood, self.inputs = triples, neighborhood, inputs
+        self.ends = np.cumsum(epochs)
+        self.triples_per_batch = triples_per_batch
+        self.neighbors, self.seed = neighbors, seed
+
+    def __getitem__(self, place: tuple[int, int]) -> FusionBatch | ExtractorBatch | AdversarialBatch:
+        epoch, number = place
+        rng = np.random.default_rng([self.seed, number])
+        seed = int(rng.integers(1 << 62))
+        phase = int(np.searchsorted(self.ends, epoch % self.ends[-1], side="right"))
+        if phase == 0:
+            return self.fusion_batch(rng, seed)
+        return ExtractorBatch(seed) if phase == 1 else AdversarialBatch(seed)
+
+    def fusion_batch(self, rng: np.random.Generator, seed: int) -> FusionBatch:
+        """Draws triples and what is around them."""
+        chosen = self.triples[rng.integers(0, len(self.triples), self.triples_per_batch)]
+        target, place = np.unique(chosen[:, [0, 2]], return_inverse=True)
+        relation, row = np.unique(chosen[:, 1], return_inverse=True)
+        return FusionBatch(
+            around=ego_subgraph(self.neighborhood, self.inputs, target, self.neighbors, rng),
+            triple=torch.from_numpy(place.reshape(-1, 2).T.copy()),
+            relation=torch.from_numpy(relation),
+            relation_row=torch.from_numpy(row.reshape(-1)),
+            relation_inputs=self.inputs.of_relations(relation),
+            seed=seed,
+        )

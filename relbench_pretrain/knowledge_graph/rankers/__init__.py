@@ -1,0 +1,1 @@
+"""Rankers of candidates by the features of pairs: networks, boosted trees and baselines."""

@@ -1,0 +1,74 @@
+"""What scores pairs of entities under a relation that is known by its text alone."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.episodes import Episode
+from relbench_pretrain.nn.shared_network import SharedNetwork
+
+
+class EntityContext(NamedTuple):
+    """What is known of all entities and seen relations.
+
+    Args:
+        relation_text: Vectors of the relations' texts, of length 1 ``(num_relations, text_width)``.
+        present: Which relations have triples ``(num_relations,)``.
+        counts: Edges of each entity under each directed relation, as :meth:`Neighborhood.counts` has them, sparse
+            ``(2 * num_relations, num_entities)``.
+    """
+
+    relation_text: Tensor
+    present: Tensor
+    counts: Tensor
+
+    @classmethod
+    def of(cls, neighborhood: Neighborhood, relation_text: Tensor) -> EntityContext:
+        """Collects it from a graph of seen triples and the vectors of texts."""
+        found = neighborhood.counts().T.tocoo()
+        place = torch.stack([torch.from_numpy(found.row).long(), torch.from_numpy(found.col).long()])
+        counts = torch.sparse_coo_tensor(place, torch.from_numpy(found.data), found.shape, check_invariants=True)
+        number = torch.sparse.sum(counts, 1).to_dense()[: neighborhood.num_relations]
+        return cls(relation_text[: neighborhood.num_relations], number > 0, counts.coalesce())
+
+
+class PairScorer(SharedNetwork):
+    """Base of what ranks candidates for a relation that has no triples."""
+
+    @abstractmethod
+    def forward(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:
+        """Scores candidates.
+
+        Args:
+            episode: The queries, for one relation whose triples are hidden.
+            query: Text vector of the relation ``(text_width,)``.
+            context: What else is known of the graph.
+
+        Returns:
+            Scores, −inf for no candidate ``(num_queries, num_candidates)``.
+        """
+
+    def loss(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:
+        """Returns the cross-entropy of the right candidates of a training episode."""
+        return F.cross_entropy(self(episode, query, context).float(), episode.answer)
+
+    def prepare(self, episodes: Sequence[Episode]) -> None:
+        """Looks at all training episodes once before the first of them is trained on."""
+
+
+def features_of(episode: Episode) -> Tensor:
+    """Returns the features of the pairs of an episode.
+
+    Raises:
+        ValueError: If it has none.
+    """
+    if episode.features is None:
+        raise ValueError("the episodes have no features of pairs: set data.nearest_relations to 1 or more, such as 16")
+    return episode.features

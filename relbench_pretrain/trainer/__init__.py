@@ -1,0 +1,10 @@
+"""What a Trainer is given beside callbacks: loggers, checkpoint files and the run's folder.
+
+The only room below the commands that knows Lightning.
+"""
+
+from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO
+from relbench_pretrain.trainer.loggers import CSVLogger, WandbLogger
+from relbench_pretrain.trainer.run_folder import RunError
+
+__all__ = ["AtomicCheckpointIO", "CSVLogger", "RunError", "WandbLogger"]
