@@ -243,7 +243,7 @@ def test_what_an_agent_runs_of_a_shipped_sweep_is_a_run(path, run_in, monkeypatc
             for part in key.split("."):
                 found = found[part] if part in found else found["init_args"][part]
             assert found == value, key
-        assert config["trainer"]["logger"]["class_path"] == "relbench_pretrain.trainer.loggers.WandbLogger"
+        assert config["trainer"]["logger"]["class_path"] == "relbench_pretrain.trainer.WandbLogger"
 
 
 def test_module_and_help_run_as_commands(capsys, start_python, tmp_path):

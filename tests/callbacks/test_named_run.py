@@ -148,7 +148,7 @@ def test_all_loggers_of_a_run_take_its_name_and_one_folder():
     assert {s.init_args.version for s in (*loggers, wandb)} == {"a"}
     assert [(s.init_args.save_dir, s.init_args.name) for s in loggers] == [("here", "study")] * 2
     assert wandb.init_args.resume == "allow" and wandb.init_args.save_dir == "w"
-    assert loggers[0].class_path == "relbench_pretrain.trainer.loggers.CSVLogger"
+    assert loggers[0].class_path == "relbench_pretrain.trainer.CSVLogger"
     first = section("WandbLogger", project="p", save_dir="w", name=None)
     second = section("CSVLogger", save_dir="c", name="x")
     name_loggers([first, second], "a", ".")
