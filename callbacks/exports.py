@@ -16,8 +16,10 @@ from relbench.base import RecommendationTask
 from relbench.submit import write_prediction_table
 from torch import Tensor
 
+from relbench_pretrain.relational.specification import TaskSpecification
 from relbench_pretrain.trainer.media import log_table
 from relbench_pretrain.trainer.run_folder import run_folder
+from relbench_pretrain.trainer.specification import specification
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -44,8 +46,8 @@ class PredictionWriter(BasePredictionWriter):
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
         """Joins the batches in the order of the split and writes the files."""
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        if self.leaderboard and data.hparams.predict_split != "test":
+        data = specification(trainer, TaskSpecification, self)
+        if self.leaderboard and data.predict_split != "test":
             raise ValueError("the leaderboard has test rows: leave data.predict_split at 'test'")
         regime = data.regimes[0]
         if self.leaderboard and regime != "cutoff":
@@ -54,8 +56,8 @@ class PredictionWriter(BasePredictionWriter):
         path = Path(self.path) if self.path else run_folder(trainer) / f"predictions_{regime}.parquet"
         if not trainer.is_global_zero:
             return
-        task, readable = data.task, pl_module.readable(prediction)  # type: ignore[operator]
-        table = task.get_table(data.hparams.predict_split, mask_input_cols=False).df
+        task, readable = data.labels, pl_module.readable(prediction)  # type: ignore[operator]
+        table = task.get_table(data.predict_split, mask_input_cols=False).df
         recommends = isinstance(task, RecommendationTask)
         entity = task.src_entity_col if recommends else task.entity_col
         target = task.dst_entity_col if recommends else task.target_col
@@ -68,7 +70,7 @@ class PredictionWriter(BasePredictionWriter):
         rank_zero_info(f"predictions: {path}")
         log_table(trainer, f"predictions/{regime}", frame)
         if self.leaderboard:
-            name = f"{data.dataset.manifest.name}__{data.hparams.task}.csv"
+            name = f"{data.dataset}__{data.task.name}.csv"
             write_prediction_table(task, np.asarray(readable), path.with_name(name))
             rank_zero_info(f"leaderboard table: {path.with_name(name)}")
 

@@ -6,9 +6,9 @@ import torch
 from relbench.base import EntityTask
 from torch_geometric.data import HeteroData
 
-from datamodules.task import Regime, TaskDataModule
+from datamodules.task import TaskDataModule
 from relbench_pretrain.epochs import BatchOrder, RowBatches
-from relbench_pretrain.relational.tasks import Split, TaskError, TaskTable, task_table
+from relbench_pretrain.relational.tasks import Regime, Split, TaskError, TaskTable, task_table
 from relbench_pretrain.sampling import RelationalLoader
 
 

@@ -12,6 +12,7 @@ from datamodules.relational import RelationalDataModule, Stypes
 from relbench_pretrain.epochs import ResumableLoader
 from relbench_pretrain.forecasting.targets import Forecasts, column_classes, forecasts
 from relbench_pretrain.relational.database import DatasetError
+from relbench_pretrain.relational.specification import ForecastSpecification
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import ANY_TABLE, RelationalLoader, SeedSampler, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
@@ -122,6 +123,11 @@ class ForecastDataModule(RelationalDataModule):
                 f"{error}; a larger data.holdout than {self.hparams.holdout} holds out a longer span"
             ) from error
         self.chance = self.training.chance()
+
+    @property
+    def specification(self) -> ForecastSpecification:
+        """What is known of the database and what is to come."""
+        return ForecastSpecification(self.about, self.dataset.manifest.name, self.schema, self.chance)
 
     def train_dataloader(self) -> ResumableLoader:
         """Points in time, in another order every epoch."""

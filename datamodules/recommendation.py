@@ -12,10 +12,11 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import NodeSamplerInput
 
-from datamodules.task import Regime, TaskDataModule
+from datamodules.task import TaskDataModule
 from relbench_pretrain.epochs import BatchOrder, RowBatches
 from relbench_pretrain.relational.graph import RelationalGraph
-from relbench_pretrain.relational.tasks import RecommendationTable, Split, TaskError, recommendation_table
+from relbench_pretrain.relational.specification import RecommendationSpecification
+from relbench_pretrain.relational.tasks import RecommendationTable, Regime, Split, TaskError, recommendation_table
 from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.loader import join_batch
 
@@ -137,6 +138,11 @@ class RecommendationDataModule(TaskDataModule):
     network ranks all rows of the destination table, which :meth:`destination_loader` yields as they were at the time of
     the split. Rows that are later than a seed are neither candidates nor ranked.
     """
+
+    @property
+    def specification(self) -> RecommendationSpecification:
+        """What is known of the database, the task and its destinations."""
+        return RecommendationSpecification(**vars(super().specification), destinations=self.destination_loader)
 
     def check_task(self) -> None:
         """Refuses what is no recommendation."""

@@ -16,6 +16,7 @@ from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph
 from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.specification import DatabaseSpecification
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 from relbench_pretrain.relational.time import timestamp_seconds
 from relbench_pretrain.sampling import GraphIndex
@@ -100,6 +101,11 @@ class RelationalDataModule(SameData):
             "dataset": self.dataset.manifest.name,
             "rows seen, held-out ones included": f"up to {until} (UTC)",
         }
+
+    @property
+    def specification(self) -> DatabaseSpecification:
+        """What is known of the database."""
+        return DatabaseSpecification(self.about, self.dataset.manifest.name, self.schema)
 
     def held_out_from(self, share: float) -> int:
         """Returns the UNIX second from which on the time before validation is held out from pretraining.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from lightning.pytorch import LightningDataModule
@@ -19,6 +20,11 @@ class ResumableDataModule(LightningDataModule):
 
     _training: ResumableLoader | None = None
     _taken: dict[str, Any] | None = None
+
+    @property
+    @abstractmethod
+    def specification(self) -> Any:
+        """What modules and callbacks may know of the data, once they are set up; see ``Specification``."""
 
     @property
     def process(self) -> tuple[int, int]:

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from datamodules.relational import RelationalDataModule, Stypes
 from relbench_pretrain.epochs import BatchOrder, ResumableLoader
+from relbench_pretrain.relational.specification import TaskSpecification
 from relbench_pretrain.relational.tasks import (
+    Regime,
     Split,
     hidden_columns,
     is_autocomplete,
@@ -23,8 +25,6 @@ from relbench_pretrain.relational.tasks import (
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
-
-Regime = Literal["rolling", "cutoff"]
 
 
 class TaskDataModule(RelationalDataModule):
@@ -121,6 +121,14 @@ class TaskDataModule(RelationalDataModule):
             "task": f"{self.hparams.task}, {share}",
             "time regimes of the test": ", ".join(self.regimes),
         }
+
+    @property
+    def specification(self) -> TaskSpecification:
+        """What is known of the database and the task."""
+        return TaskSpecification(
+            self.about, self.dataset.manifest.name, self.schema, self.task_spec, self.task, tuple(self.regimes),
+            self.hparams.predict_split,
+        )  # fmt: skip
 
     def setup(self, stage: str) -> None:
         """Opens the graph and describes the task.

@@ -25,7 +25,9 @@ from relbench_pretrain.nn.two_tower import TwoTower
 from relbench_pretrain.pretrained.config import from_config, to_config
 from relbench_pretrain.pretrained.folder import load_backbone, read_network
 from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.specification import TaskSpecification
 from relbench_pretrain.relational.tasks import TaskSpec
+from relbench_pretrain.trainer.specification import specification
 
 Start = Literal["scratch", "random_frozen", "frozen", "fine_tuned"]
 
@@ -53,9 +55,13 @@ class Downstream(Sharing, LightningModule):
 
     Raises:
         ValueError: If the start needs a checkpoint and there is none, or no network is given.
+
+    Attributes:
+        specification: What is known of data and task, for training on loaders without a DataModule.
     """
 
     network_class: ClassVar[type[TaskNetwork]]
+    specification: TaskSpecification | None = None
 
     def __init__(
         self,
@@ -98,6 +104,10 @@ class Downstream(Sharing, LightningModule):
         self.task: TaskSpec | None = None
         self.predicted: dict[str, list[tuple[Tensor, Tensor]]] = {}
 
+    def data(self) -> TaskSpecification:
+        """Returns what is known of the data at hand."""
+        return specification(self.trainer, TaskSpecification, self)
+
     @property
     def backbone_is_frozen(self) -> bool:
         """Whether the backbone stays as it is."""
@@ -110,19 +120,17 @@ class Downstream(Sharing, LightningModule):
             SchemaError: If the checkpoint was trained on a database of another structure.
         """
         keep_copies(self)
-        data = self.trainer.datamodule
+        data = self.data()
         if self.checkpoint is not None and self.schema is None:
             schema = read_network(self.checkpoint).schema
             found = data.schema.restricted(schema) if self.extra_tables else data.schema
             schema.require_same_structure(found, f"checkpoint '{self.checkpoint}'")
         if self.task is not None and (self.task.kind, self.task.entity_table) != (
-            data.task_spec.kind,
-            data.task_spec.entity_table,
+            data.task.kind,
+            data.task.entity_table,
         ):
-            raise ValueError(
-                f"the checkpoint was trained for task '{self.task.name}', the data is '{data.task_spec.name}'"
-            )
-        self.schema, self.task = self.schema or data.schema, self.task or data.task_spec
+            raise ValueError(f"the checkpoint was trained for task '{self.task.name}', the data is '{data.task.name}'")
+        self.schema, self.task = self.schema or data.schema, self.task or data.task
 
     def configure_model(self) -> None:
         """Creates or loads the backbone and creates the head; a second call changes nothing.
@@ -193,7 +201,7 @@ class Downstream(Sharing, LightningModule):
     def on_test_epoch_end(self) -> None:
         """Logs the numbers to report, computed by RelBench over the whole split, under the name of the regime."""
         for regime, parts in self.predicted.items():
-            task = self.trainer.datamodule.task
+            task = self.data().labels
             if len(ordered := self.in_order(parts)) < len(task.get_table("test").df):
                 return  # the test was limited to some batches
             metrics = relbench_metrics(task, "test", self.readable(ordered))

@@ -71,7 +71,7 @@ class FineTuning(Downstream):
     def test_step(self, batch: HeteroData, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Predicts test rows and logs their loss, under the name of the time regime."""
         store, out = batch[self.task.entity_table], self(batch)
-        regime = self.trainer.datamodule.regimes[dataloader_idx]
+        regime = self.data().regimes[dataloader_idx]
         self.keep_prediction(regime, store.input_id, self.prediction(out))
         loss, number = self._loss(batch, out)
         self.log(f"test/{regime}/loss", loss, batch_size=exact(number), sync_dist=True, add_dataloader_idx=False)

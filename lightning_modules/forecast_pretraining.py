@@ -14,6 +14,8 @@ from lightning_modules.pretraining import Pretraining
 from relbench_pretrain.forecasting.objective import ForecastObjective
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.relational.specification import ForecastSpecification
+from relbench_pretrain.trainer.specification import specification
 
 
 class ForecastPretraining(Pretraining):
@@ -43,7 +45,7 @@ class ForecastPretraining(Pretraining):
         """Takes the schema of the data at hand, and what guessing costs there."""
         super().setup(stage)
         if self.chance is None:
-            self.chance = self.trainer.datamodule.chance
+            self.chance = specification(self.trainer, ForecastSpecification, self).chance
 
     def build_objective(self) -> None:
         """Creates the objective's parameters."""

@@ -15,6 +15,8 @@ from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.specification import DatabaseSpecification
+from relbench_pretrain.trainer.specification import specification
 
 
 class Pretraining(Sharing, LightningModule):
@@ -24,9 +26,13 @@ class Pretraining(Sharing, LightningModule):
         backbone: The network to pretrain.
         optimizer: The optimiser.
         lr_scheduler: A schedule stepped after every batch, or None.
+
+    Attributes:
+        specification: What is known of the data, for training on loaders without a DataModule.
     """
 
     shared_prefix = "backbone."
+    specification: DatabaseSpecification | None = None
 
     def __init__(
         self, backbone: Backbone, optimizer: OptimizerCallable, lr_scheduler: LRSchedulerCallable | None
@@ -37,11 +43,15 @@ class Pretraining(Sharing, LightningModule):
         self.lr_scheduler = lr_scheduler
         self.schema: GraphSchema | None = None
 
+    def data(self) -> DatabaseSpecification:
+        """Returns what is known of the data at hand."""
+        return specification(self.trainer, DatabaseSpecification, self)
+
     def setup(self, stage: str) -> None:
         """Takes the schema of the data at hand."""
         keep_copies(self)
         if self.schema is None:
-            self.schema = self.trainer.datamodule.schema
+            self.schema = self.data().schema
 
     def configure_model(self) -> None:
         """Creates the parameters, which depend on the schema; a second call changes nothing.

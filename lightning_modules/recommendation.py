@@ -12,6 +12,9 @@ from lightning_modules.downstream import Downstream
 from relbench_pretrain.evaluation.metrics import average_precisions
 from relbench_pretrain.nn.task_network import RecommendationNetwork, past_interactions_of
 from relbench_pretrain.nn.two_tower import PastInteractions, TwoTower
+from relbench_pretrain.relational.specification import RecommendationSpecification
+from relbench_pretrain.relational.tasks import Regime, Split
+from relbench_pretrain.trainer.specification import specification
 
 
 class Recommendation(Downstream):
@@ -28,6 +31,10 @@ class Recommendation(Downstream):
     def default_head(self) -> TwoTower:
         """Two towers."""
         return TwoTower()
+
+    def data(self) -> RecommendationSpecification:
+        """Returns what is known of the data at hand."""
+        return specification(self.trainer, RecommendationSpecification, self)
 
     @property
     def towers(self) -> TwoTower:
@@ -65,7 +72,7 @@ class Recommendation(Downstream):
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=len(scores))
         return loss * batch.weight
 
-    def top(self, batch: HeteroData, split: str, regime: str) -> Tensor:
+    def top(self, batch: HeteroData, split: Split, regime: Regime) -> Tensor:
         """Returns the best destinations of each seed, ``(num_seeds, num_recommended)``, the best first.
 
         Places beyond the number of destinations that are there are −1.
@@ -81,11 +88,11 @@ class Recommendation(Downstream):
             result[at, :k] = self.towers.score(source, destination, rows, meetings)[at].topk(k).indices
         return result
 
-    def all_destinations(self, split: str, time: int, regime: str) -> Tensor:
+    def all_destinations(self, split: Split, time: int, regime: Regime) -> Tensor:
         """Returns what the tower makes of every destination at a time; kept until the epoch's end."""
         if (regime, time) not in self.destinations:
             table = self.task.destination_table
-            loader = self.trainer.datamodule.destination_loader(split, time, regime)
+            loader = self.data().destinations(split, time, regime)
             parts = [self.towers.destination_tower(self.encode(part.to(self.device), table)) for part in loader]
             self.destinations[regime, time] = torch.cat(parts)
         return self.destinations[regime, time]
@@ -104,7 +111,7 @@ class Recommendation(Downstream):
         if self.trainer.sanity_checking:
             return
         ids = self.in_order([(places, places) for places, _ in self.found]).cpu().numpy()
-        task = self.trainer.datamodule.task
+        task = self.data().labels
         true = task.get_table("val", mask_input_cols=False).df[task.dst_entity_col].iloc[ids].to_list()
         value = average_precisions(self.readable(self.in_order(self.found)), true).mean()
         self.log_validation({"map": torch.tensor(value, dtype=torch.float32, device=self.device)})
@@ -116,7 +123,7 @@ class Recommendation(Downstream):
 
     def test_step(self, batch: HeteroData, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Keeps the recommendations for test rows."""
-        regime = self.trainer.datamodule.regimes[dataloader_idx]
+        regime = self.data().regimes[dataloader_idx]
         self.keep_prediction(regime, batch[self.task.entity_table].input_id, self.top(batch, "test", regime))
 
     def on_predict_epoch_start(self) -> None:
@@ -129,10 +136,10 @@ class Recommendation(Downstream):
 
     def predict_step(self, batch: HeteroData, batch_idx: int) -> dict[str, Tensor]:
         """Returns source rows, seed times, places in the split and the best destinations."""
-        store, data = batch[self.task.entity_table], self.trainer.datamodule
+        store, data = batch[self.task.entity_table], self.data()
         return {
             "row": store.n_id[: store.batch_size],
             "time": store.seed_time,
             "input_id": store.input_id,
-            "prediction": self.top(batch, data.hparams.predict_split, data.regimes[0]),
+            "prediction": self.top(batch, data.predict_split, data.regimes[0]),
         }

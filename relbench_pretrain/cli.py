@@ -44,6 +44,7 @@ from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO, complete
 from relbench_pretrain.trainer.loggers import check_loggers
 from relbench_pretrain.trainer.media import log_artifact
 from relbench_pretrain.trainer.run_folder import RunError, logger_folder
+from relbench_pretrain.trainer.specification import SpecificationError
 
 CONFIGS = Path(str(files("relbench_pretrain"))) / "configs"
 EXPERIMENTS = CONFIGS / "experiment"
@@ -56,6 +57,7 @@ USER_ERRORS = (
     NonFiniteError,
     RunError,
     SchemaError,
+    SpecificationError,
     StudyError,
     StypeError,
     TaskError,

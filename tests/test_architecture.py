@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,9 @@ ALLOWED = {
         "nn",
         "pretrained",
         "relational.schema",
+        "relational.specification",
         "relational.tasks",
+        "trainer.specification",
     },
     "callbacks": {
         "contrastive.normalization",
@@ -65,6 +68,7 @@ ALLOWED = {
         "hypergraph",
         "pretrained",
         "relational.schema",
+        "relational.specification",
         "trainer",
     },
 }
@@ -127,6 +131,16 @@ def test_lightning_packages_stay_behind_their_doors(package):
             if parts[0] == "relbench_pretrain":
                 inner = ".".join(parts[1:])
                 assert any(inner == a or inner.startswith(f"{a}.") for a in ALLOWED[package]), f"{path.name}: {module}"
+
+
+def test_data_are_asked_through_one_door():
+    found = {path.stem for package in TOP for path in files_of(package) if asks_data_module(path.read_text())}
+    assert found <= {"specification", "relation_extrapolation", "episodic_extrapolation", "zero_shot_ranking",
+                     "masked_modeling", "recovery", "sharing", "exports"}  # fmt: skip
+
+
+def asks_data_module(text: str) -> bool:
+    return re.search(r"trainer\.datamodule|trainer, \"datamodule\"", text) is not None
 
 
 def test_no_file_is_called_utils():

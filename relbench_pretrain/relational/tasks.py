@@ -16,6 +16,7 @@ from torch import Tensor
 from relbench_pretrain.relational.time import to_unix_seconds
 
 Split = Literal["train", "val", "test"]
+Regime = Literal["rolling", "cutoff"]
 BINARY, MULTICLASS, MULTILABEL = "binary_classification", "multiclass_classification", "multilabel_classification"
 REGRESSION, RECOMMENDATION = "regression", "recommendation"
 
