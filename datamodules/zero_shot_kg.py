@@ -12,24 +12,22 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.episode_batches import EpisodeBatches, PhaseBatches, SharedEpisodes, TestEpisodes
 from datamodules.same_data import SameData, digest
 from relbench_pretrain.datasets.demo_graph import demo_graph_folder
-from relbench_pretrain.epochs import NumberedBatches, ResumableLoader
+from relbench_pretrain.epochs import NumberedBatches, PhaseBatches, ResumableLoader, SharedBatches
 from relbench_pretrain.knowledge_graph.data.folder import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, KnowledgeGraphError, Role, unique_triples
 from relbench_pretrain.knowledge_graph.data.images import ImageEmbedder, RandomConvolutions, image_vectors
 from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.data.queries import Direction
-from relbench_pretrain.knowledge_graph.data.rewrites import Rewrite
 from relbench_pretrain.knowledge_graph.data.splits import hold_out_validation, zero_shot_split
-from relbench_pretrain.knowledge_graph.data.text_vectors import text_vectors
-from relbench_pretrain.knowledge_graph.episodes import TrainingEpisodes, ranking_episode
+from relbench_pretrain.knowledge_graph.data.texts import Rewrite, text_vectors
+from relbench_pretrain.knowledge_graph.episodes import EpisodeBatches, EpisodeBuilder, RankingEpisodes, TrainingEpisodes
 from relbench_pretrain.knowledge_graph.features.domain_range import first_words, last_words
 from relbench_pretrain.knowledge_graph.features.lexical_overlap import LexicalOverlap
 from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
+from relbench_pretrain.knowledge_graph.mre.batches import MultimodalTraining
 from relbench_pretrain.knowledge_graph.mre.inputs import GraphInputs
-from relbench_pretrain.knowledge_graph.mre.training import MultimodalTraining
 from relbench_pretrain.knowledge_graph.rankers.pair_scorer import EntityContext
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 
@@ -261,6 +259,10 @@ class ZeroShotKGDataModule(SameData):
             )  # fmt: skip
         return self.described[tested, direction]
 
+    def _builder(self, tested: bool, direction: Direction) -> EpisodeBuilder:
+        known = self._known(tested, direction)
+        return EpisodeBuilder(known, self._features(tested, direction), with_paths=self.training is None)
+
     def context(self, stage: str) -> EntityContext:
         """Returns what a model may know of the graph in a stage."""
         neighborhood = self.test_neighborhood if stage in ("test", "predict") else self.training_neighborhood
@@ -324,9 +326,7 @@ class ZeroShotKGDataModule(SameData):
             relation = self.graph.num_relations + i
             anchor = self._anchors(relation)
             candidate = torch.arange(self.graph.num_entities).expand(len(anchor), -1)
-            none = torch.zeros(len(anchor), dtype=torch.long)
-            known, describe = self._known(True, self.directions[0]), self._features(True, self.directions[0])
-            episodes.append(ranking_episode(known, relation, anchor, candidate, none, none.new_zeros(2, 0), describe))
+            episodes.append(self._builder(True, self.directions[0])(relation, anchor, candidate))
         return DataLoader(episodes, batch_size=None)  # type: ignore[arg-type]
 
     def _anchors(self, relation: int) -> Tensor:
@@ -353,11 +353,11 @@ class ZeroShotKGDataModule(SameData):
     def _ranking(self, role: Role, tested: bool, most: int | None, direction: Direction) -> ResumableLoader:
         """Returns the queries of one direction, the same ones every time."""
         hparams = self.hparams
-        episodes = TestEpisodes(
-            self.graph, self._known(tested, direction), role, direction, hparams.num_candidates, hparams.eval_queries,
-            most, hparams.drop_duplicates, hparams.split_seed, self._features(tested, direction),
+        episodes = RankingEpisodes(
+            self.graph, self._builder(tested, direction), role, direction, hparams.num_candidates,
+            hparams.eval_queries, most, hparams.drop_duplicates, hparams.split_seed,
         )  # fmt: skip
-        order = SharedEpisodes(len(episodes), *self.process)
+        order = SharedBatches(len(episodes), *self.process)
         loader = DataLoader(
             episodes, batch_size=None, sampler=order, num_workers=hparams.num_workers, generator=torch.Generator()
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
@@ -99,6 +100,37 @@ class NumberedBatches(BatchOrder):
 
     def _numbers(self, first: int) -> Iterator[int]:
         return iter(range(first, first + self.steps_left * self.world_size)[self.rank :: self.world_size])
+
+
+class PhaseBatches(NumberedBatches):
+    """Pairs of epoch and number of a batch, for training in phases, where the epoch decides what a batch is for."""
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return zip(itertools.repeat(self.epoch), super().__iter__())
+
+
+class SharedBatches(NumberedBatches):
+    """Numbers of a fixed set of batches, the same ones in every epoch, shared out to processes.
+
+    All processes make as many steps. Where the batches cannot be shared out evenly, some processes have one of another
+    process at the end, which does not count.
+
+    Args:
+        number: The number of batches.
+        rank: Number of this process.
+        world_size: Number of processes.
+    """
+
+    def __init__(self, number: int, rank: int = 0, world_size: int = 1) -> None:
+        super().__init__(-(-number // world_size), rank, world_size, again=True)
+        self.total = number
+
+    def __iter__(self) -> Iterator[int]:
+        return (number % self.total for number in super().__iter__())
+
+    def share(self, step: int) -> tuple[int, float]:
+        own = step * self.world_size + self.rank < self.total
+        return int(own), float(own)
 
 
 class PassBatches(NumberedBatches):

@@ -3,12 +3,11 @@
 from relbench_pretrain.knowledge_graph.data.folder import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.data.images import RandomConvolutions
-from relbench_pretrain.knowledge_graph.data.rewrites import FirstWords, ShuffledWords, WithIdentifier
+from relbench_pretrain.knowledge_graph.data.texts import FirstWords, ShuffledWords, WithIdentifier
 from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
-from relbench_pretrain.knowledge_graph.rankers.baselines import NearestRelations
 from relbench_pretrain.knowledge_graph.rankers.boosted import BoostedRanker
 from relbench_pretrain.knowledge_graph.rankers.pair_ranker import MeanRanker, PairRanker
-from relbench_pretrain.knowledge_graph.rankers.pair_scorer import PairScorer
+from relbench_pretrain.knowledge_graph.rankers.pair_scorer import NearestRelations, PairScorer
 
 __all__ = [
     "BoostedRanker",

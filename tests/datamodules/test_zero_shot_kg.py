@@ -9,7 +9,7 @@ import torch
 from datamodules import ZeroShotKGDataModule
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
-from relbench_pretrain.knowledge_graph.data.text_vectors import text_vectors
+from relbench_pretrain.knowledge_graph.data.texts import text_vectors
 from relbench_pretrain.knowledge_graph.features.lexical_overlap import LexicalOverlap
 from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
 

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood, find_paths
+from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood, Paths, find_paths
 from relbench_pretrain.knowledge_graph.features.domain_range import OF_HEAD, PREDICTED, DomainRangeRegression
 from relbench_pretrain.knowledge_graph.features.lexical_overlap import WORDS, LexicalOverlap
 from relbench_pretrain.knowledge_graph.features.rules import Rules
@@ -141,13 +141,14 @@ class PairFeatures:
         cut = np.searchsorted(relation[order], np.arange(1, self.num_relations))
         return list(zip(np.split(head[order], cut), np.split(tail[order], cut), strict=True))
 
-    def __call__(self, relation: int, head: Tensor, candidate: Tensor) -> Tensor:
+    def __call__(self, relation: int, head: Tensor, candidate: Tensor, paths: Paths | None = None) -> Tensor:
         """Describes pairs under a relation whose triples, if it has any, are hidden.
 
         Args:
             relation: Number of its text.
             head: ``(num_queries,)``.
             candidate: ``(num_queries, num_candidates)``, −1 for none.
+            paths: The edges and paths between the pairs, where they have been looked for already.
 
         Returns:
             ``(num_queries, num_candidates, NUM_FEATURES)``; the rows of no candidate mean nothing.
@@ -156,7 +157,9 @@ class PairFeatures:
         near, of_range, predicted = self._of_relation(relation)
         weight, of_head = self._weights(near, of_range, given)  # (num_queries, num_weights, 2 * num_nearest)
         alike = self._alike(near, given)
-        joined, number = self._joined(near, weight, head, candidate, relation)
+        if paths is None:
+            paths = find_paths(self.neighborhood, head, candidate, relation)
+        joined, number = self._joined(near, weight, candidate.shape, paths)
         # Queries share most of their candidates: each is described once for all of them.
         met, row = np.unique(place, return_inverse=True)
         cell = row.reshape(place.shape), np.arange(len(given))[:, None]
@@ -289,7 +292,7 @@ class PairFeatures:
         return result
 
     def _joined(
-        self, near: Nearest, weight: np.ndarray, head: Tensor, candidate: Tensor, hidden: int
+        self, near: Nearest, weight: np.ndarray, shape: torch.Size, found: Paths
     ) -> tuple[np.ndarray, np.ndarray]:
         """Reads the edges and the paths over one entity between the pairs.
 
@@ -297,10 +300,9 @@ class PairFeatures:
             What they imply ``(num_queries, num_candidates, num_weights, 7)``, and the weight of all paths, their
             number, and whether an edge joins the pair ``(num_queries, num_candidates, 3)``.
         """
-        shape, found = candidate.shape, find_paths(self.neighborhood, head, candidate, hidden)
         edge, path = found.edge.numpy(), found.path.numpy()
-        result = np.zeros((candidate.numel(), weight.shape[1], len(EDGES) + len(PATHS)), np.float32)
-        number = np.zeros((candidate.numel(), 3), np.float32)
+        result = np.zeros((shape.numel(), weight.shape[1], len(EDGES) + len(PATHS)), np.float32)
+        number = np.zeros((shape.numel(), 3), np.float32)
         if len(edge):
             cell, first = _groups(edge[:, 0] * shape[1] + edge[:, 1])
             same = (edge[:, 2, None] == near.directed).astype(np.float32)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from relbench_pretrain.knowledge_graph.mre.spectral import SpectralLinear
+from relbench_pretrain.knowledge_graph.mre.consolidator import SpectralLinear
 
 SLOPE = 0.2
 

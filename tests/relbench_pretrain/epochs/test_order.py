@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules.episode_batches import PhaseBatches, SharedEpisodes
 from datamodules.recommendation import SameTimeBatches
-from relbench_pretrain.epochs import NumberedBatches, PassBatches, ResumableLoader, RowBatches
+from relbench_pretrain.epochs import (
+    NumberedBatches,
+    PassBatches,
+    PhaseBatches,
+    ResumableLoader,
+    RowBatches,
+    SharedBatches,
+)
 from relbench_pretrain.sampling import SeedRows, SeedSampler
 
 COUNT = np.array([60, 3, 37])
@@ -122,8 +128,8 @@ def test_rows_of_a_short_batch_weigh_the_same_on_all_processes(number, size, bat
 
 
 @pytest.mark.parametrize(("number", "size"), [(7, 3), (2, 3), (6, 2), (4, 1)])
-def test_episodes_to_rank_count_once_and_processes_make_as_many_steps(number, size):
-    orders = [SharedEpisodes(number, rank, size) for rank in range(size)]
+def test_shared_batches_count_once_and_processes_make_as_many_steps(number, size):
+    orders = [SharedBatches(number, rank, size) for rank in range(size)]
     for _ in range(2):  # again in every epoch
         steps = [list(order) for order in orders]
         assert len({len(each) for each in steps}) == 1

@@ -10,8 +10,7 @@ from PIL import Image
 from relbench_pretrain.datasets.demo_graph import write_demo_graph
 from relbench_pretrain.knowledge_graph.data.folder import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError
-from relbench_pretrain.knowledge_graph.mre.inputs import GraphInputs
-from relbench_pretrain.knowledge_graph.mre.tokenizers import GraphWords, PretrainedTokenizer
+from relbench_pretrain.knowledge_graph.mre.inputs import GraphInputs, GraphWords, PretrainedTokenizer
 
 
 @pytest.fixture(scope="module")

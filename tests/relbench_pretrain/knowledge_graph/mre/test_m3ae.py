@@ -6,9 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from relbench_pretrain.knowledge_graph.mre.late_fusion import Concatenation, Gate, LateFusion
 from relbench_pretrain.knowledge_graph.mre.learner import EntityTable
-from relbench_pretrain.knowledge_graph.mre.m3ae import M3AE, symmetric_infonce
+from relbench_pretrain.knowledge_graph.mre.m3ae import M3AE, Concatenation, Gate, LateFusion, symmetric_infonce
 from relbench_pretrain.knowledge_graph.mre.modalities import ModalityInput, ModalitySpec, sine_positions
 
 SPECS = {"image": ModalitySpec("picture", 16), "text": ModalitySpec("words", 12, 30)}

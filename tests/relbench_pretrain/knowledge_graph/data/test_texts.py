@@ -6,7 +6,7 @@ import pytest
 
 from relbench_pretrain.knowledge_graph.data.folder import read_knowledge_graph
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError, Role
-from relbench_pretrain.knowledge_graph.data.rewrites import FirstWords, ShuffledWords, WithIdentifier
+from relbench_pretrain.knowledge_graph.data.texts import FirstWords, ShuffledWords, WithIdentifier
 
 
 def test_words_are_kept_shuffled_or_added():
