@@ -106,7 +106,7 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_data() -> Callable[[str], relbench.load.RelBenchDataset]:
+def shared_database() -> Callable[[str], relbench.load.RelBenchDataset]:
     """Opens a real dataset beside the project, or skips the test."""
 
     def open_shared(name: str) -> relbench.load.RelBenchDataset:

@@ -102,8 +102,8 @@ class TestReading:
         assert graph.frames["events"][rows].num_rows == 3
         assert graph.frames["values"][rows[:0]].num_rows == 0
 
-    def test_real_database(self, shared_data, cache, builds):
-        dataset = shared_data("stack-quantumcomputing")
+    def test_real_database(self, shared_database, cache, builds):
+        dataset = shared_database("stack-quantumcomputing")
         with pytest.warns(UserWarning, match="'postHistory' is empty"):
             load_graph(dataset, timestamp_seconds(dataset.val_timestamp), cache_dir=cache)
         assert_equal(load_graph(dataset, timestamp_seconds(dataset.val_timestamp), cache_dir=cache), builds[0])

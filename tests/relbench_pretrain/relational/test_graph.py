@@ -435,8 +435,8 @@ class TestHiding:
     [("rel-f1", 97_606), ("baseball", 534_747), ("stack-bicycles-meta", 22_884), ("stack-quantumcomputing", 26_418)],
 )
 @pytest.mark.filterwarnings("ignore:Table 'postHistory' is empty")
-def test_real_databases(shared_data, name, num_rows):
-    dataset = shared_data(name)
+def test_real_databases(shared_database, name, num_rows):
+    dataset = shared_database(name)
     db = load_database(dataset)
     start = time.process_time()
     graph = build(db, fitted_until=timestamp_seconds(dataset.val_timestamp))

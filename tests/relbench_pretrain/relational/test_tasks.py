@@ -52,8 +52,8 @@ def test_demo(demo, name):
 
 
 @pytest.mark.parametrize("name", F1)
-def test_rel_f1(shared_data, name):
-    dataset = shared_data("rel-f1")
+def test_rel_f1(shared_database, name):
+    dataset = shared_database("rel-f1")
     assert_equals_relbench(dataset, name)
     assert tuple(len(task_table(load_task(dataset, name), split)) for split in SPLITS) == F1[name]
 
@@ -70,8 +70,8 @@ def test_rel_f1(shared_data, name):
         ("stack-quantumcomputing", "post-votes"),
     ],
 )
-def test_other_real_tasks(shared_data, name, task):
-    assert_equals_relbench(shared_data(name), task)
+def test_other_real_tasks(shared_database, name, task):
+    assert_equals_relbench(shared_database(name), task)
 
 
 def test_seeds_are_rows_of_the_entity_table_at_times_of_their_split(demo):
@@ -178,8 +178,8 @@ class TestHiddenColumns:
         assert "rating" not in fit_schema(hidden).tables["reviews"].columns
         assert build_graph(hidden, fit_schema(db)).frames["reviews"].get_col_feat("rating").isnan().all()
 
-    def test_real_autocomplete(self, shared_data):
-        task = load_task(shared_data("rel-f1"), "results-position")
+    def test_real_autocomplete(self, shared_database):
+        task = load_task(shared_database("rel-f1"), "results-position")
         assert set(hidden_columns(task)) >= {
             ("results", "position"),
             ("results", "positionOrder"),
