@@ -13,7 +13,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import yaml
-from jsonargparse import auto_cli
+from jsonargparse import auto_cli, get_loader, set_loader
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -39,6 +39,7 @@ from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError
 from relbench_pretrain.relational.tasks import TaskError
 from relbench_pretrain.relational.text import TextModelError
+from relbench_pretrain.renamed import RenamedWarning, translated, translated_arguments
 from relbench_pretrain.studies.study import StudyError, study
 from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO, complete_checkpoint
 from relbench_pretrain.trainer.loggers import check_loggers
@@ -139,7 +140,7 @@ class RelBenchPretrainCLI(LightningCLI):
         """Parses the command line, in which ``--config`` may name a shipped experiment."""
         given = sys.argv[1:] if args is None else args
         if isinstance(given, Sequence):
-            self.config = parser.parse_args(resolve_configs(given))
+            self.config = parser.parse_args(list(given))
         else:
             super().parse_arguments(parser, args)
         section = self.config.get(self.config.get("subcommand") or "", {})
@@ -237,6 +238,56 @@ def _leave_out_noise() -> None:
         warnings.filterwarnings("ignore", message=message)
 
 
+_read = get_loader("yaml")
+
+
+def _names_of_today(args: Sequence[str]) -> list[str]:
+    """Translates names of earlier versions: on the command line, and in whatever YAML is read after it."""
+    classes, given = _sections(args)
+
+    def load(text: str) -> Any:
+        value = _read(text)
+        return translated(value, given) if isinstance(value, (dict, list)) else value
+
+    set_loader("yaml", load, (yaml.YAMLError,))
+    return translated_arguments(args, classes, given, _read)
+
+
+def _sections(args: Sequence[str]) -> tuple[dict[str, str], set[str]]:
+    """Returns the classes of data and model in the configurations of a command, and which arguments are given."""
+    given = {arg.partition("=")[0].rstrip("+").replace(".init_args", "") for arg in args if arg.startswith("--")}
+    classes, names = {}, {option.split(".")[1] for option in given if "." in option}
+    for before, argument in zip(["", *args], args, strict=False):
+        option, _, value = argument.partition("=") if argument.startswith("--config=") else (before, "", argument)
+        if option not in ("--config", "-c") or not Path(value).is_file():
+            continue
+        try:
+            config = yaml.safe_load(Path(value).read_text())
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue  # the parser says what is wrong with it
+        for section in ("data", "model"):
+            part = config.get(section) if isinstance(config, dict) else None
+            if isinstance(part, str) and (Path(value).parent / part).is_file():
+                part = yaml.safe_load((Path(value).parent / part).read_text())
+            if isinstance(part, dict):
+                names |= {name for name, value in (part.get("init_args") or {}).items() if value is not None}
+                part = part.get("class_path")
+            if isinstance(part, str):
+                classes[section] = part
+    return classes, names
+
+
+_shown = warnings.showwarning
+
+
+def _show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+    """Shows a warning about a name in one line."""
+    if issubclass(category, RenamedWarning):
+        print(f"warning: {message}", file=sys.stderr)
+    else:
+        _shown(message, category, *rest, **more)
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Runs one command.
 
@@ -245,11 +296,13 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     args = list(sys.argv[1:] if args is None else args)
     _leave_out_noise()
+    warnings.showwarning = _show
+    args = _names_of_today(resolve_configs(args))
     try:
         if args and args[0] in COMMANDS:
             auto_cli(
                 COMMANDS[args[0]],
-                args=resolve_configs(args[1:]),
+                args=args[1:],
                 as_positional=args[0] not in BY_NAME,
                 prog=f"relbench-pretrain {args[0]}",
             )

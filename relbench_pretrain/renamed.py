@@ -6,6 +6,10 @@ package can move. What earlier versions wrote instead is translated here, and no
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
 MODULES = {
     "relbench_pretrain.nn.backbone": "relbench_pretrain.nn",
     "relbench_pretrain.nn.graph_sage": "relbench_pretrain.nn",
@@ -61,6 +65,39 @@ CLASSES = {
 """The public path of a class that has another name now, by its earlier public path."""
 
 
+SPLIT: dict[str, Callable[[Collection[str]], str]] = {}
+"""For a class that has become several, by its public path: a function that chooses the one that takes its place, by
+the names of the arguments that are given (and are not null)."""
+
+OPTIONS: dict[str, dict[str, str]] = {
+    "datamodules.HypergraphDataModule": {"num_draws": "num_samples", "draws": "sampling"},
+    "datamodules.ZeroShotKGDataModule": {
+        "wrong_per_query": "negatives_per_query",
+        "pool_wrong": "pool_negatives",
+    },
+    "lightning_modules.RelationExtrapolation": {"num_wrong": "num_negatives"},
+    "relbench_pretrain.hypergraph.NoisySampling": {"draws": "sampling"},
+    "relbench_pretrain.knowledge_graph.BoostedRanker": {"num_wrong": "num_negatives"},
+    "relbench_pretrain.knowledge_graph.mre.MultimodalTraining": {"picture_size": "image_size"},
+}
+"""The arguments of a class, by its public path of today, that have other names now."""
+
+VALUES: dict[str, dict[str, str]] = {
+    "regimes": {"frozen": "cutoff"},
+    "regime": {"frozen": "cutoff"},
+    "method": {"past_visits": "past_interactions"},
+    "baselines": {"past_visits": "past_interactions"},
+}
+"""The values of an option, by its name, that have other names now; also where they stand in a list."""
+
+METRICS: dict[str, str] = {"frozen": "cutoff"}
+"""The parts of a metric's name, between its first and its last, that have other names now."""
+
+
+class RenamedWarning(FutureWarning):
+    """Something has the name of an earlier version."""
+
+
 def public_path(path: str) -> str:
     """Returns the public path of a class that an earlier version named; other paths are returned as they are.
 
@@ -70,3 +107,140 @@ def public_path(path: str) -> str:
     module, _, name = path.rpartition(".")
     path = f"{MODULES.get(module, module)}.{name}" if module else path
     return CLASSES.get(path, path)
+
+
+def metric_name(name: str) -> str:
+    """Returns the name of today of a metric that an earlier version logged, as in ``test/frozen/roc_auc``."""
+    split, *parts = name.split("/")
+    if split not in ("train", "val", "test") or len(parts) < 2:
+        return name
+    return "/".join([split, *(METRICS.get(part, part) for part in parts[:-1]), parts[-1]])
+
+
+def translated(value: Any, given: Collection[str] = ()) -> Any:
+    """Puts the names of today in the place of earlier ones, in a configuration or any part of one.
+
+    Args:
+        value: What YAML holds: class paths with arguments, sections, lists, texts.
+        given: Names of arguments that are given elsewhere, as on the command line; they choose between the classes
+            that one has become.
+    """
+    if isinstance(value, str):
+        return _metric(_class(value, given))
+    if isinstance(value, list):
+        return [translated(part, given) for part in value]
+    if not isinstance(value, dict):
+        return value
+    if isinstance(path := value.get("class_path"), str):
+        arguments = value.get("init_args") or {}
+        path = _class(path, [*given, *(name for name in arguments if arguments[name] is not None)])
+        value = value | {"class_path": path}
+        names = OPTIONS.get(_long(path), {})
+    else:
+        names = _every_option() if "init_args" in value else {}
+    result = {key: _values(key, translated(part, given)) for key, part in value.items()}
+    if names and isinstance(result.get("init_args"), dict):
+        result["init_args"] = {_option(name, names): part for name, part in result["init_args"].items()}
+    return result
+
+
+def translated_arguments(
+    arguments: Sequence[str], classes: Mapping[str, str], given: Collection[str], load: Callable[[str], Any]
+) -> list[str]:
+    """Puts the names of today in the place of earlier ones on a command line.
+
+    Args:
+        arguments: What was typed.
+        classes: The class that configurations name for a section such as ``data``, where one does.
+        given: Names of arguments that are given, here or in configurations.
+        load: Reads YAML.
+    """
+    classes = dict(classes)
+    result: list[str] = []
+    for argument in arguments:
+        before = result[-1] if result else ""
+        if argument.startswith("--"):
+            option, equals, value = argument.partition("=")
+            option = _typed_option(option, classes)
+        elif before.startswith("--") and "=" not in before:
+            option, equals, value = before, "", argument
+        else:
+            result.append(argument)
+            continue
+        name = option.rstrip("+").rpartition(".")[2].lstrip("-")
+        if value:
+            value = _typed_value(name, value, given, load)
+            if option.count(".") == 0 or name == "class_path":
+                classes[option.lstrip("-").partition(".")[0]] = value
+        result.append(f"{option}={value}" if equals else value if option is before else option)
+    return result
+
+
+def _typed_option(option: str, classes: Mapping[str, str]) -> str:
+    """Translates the dotted name of an option; the classes of what is nested in a section's are not known here."""
+    name = option.rstrip("+")
+    section, *parts = name.lstrip("-").split(".")
+    names = OPTIONS.get(_long(public_path(classes[section])), {}) if section in classes else _every_option()
+    found = []
+    for part in parts:
+        found.append(_option(part, names))
+        names = names if part == "init_args" else _every_option()
+    return f"--{'.'.join([section, *found])}{option[len(name) :]}" if parts else option
+
+
+def _typed_value(name: str, value: str, given: Collection[str], load: Callable[[str], Any]) -> str:
+    if name in VALUES and value.lstrip().startswith("["):
+        return f"[{', '.join(str(_values(name, part)) for part in load(value))}]"
+    return _metric(_class(str(_values(name, value)), given))
+
+
+def _class(path: str, given: Collection[str] = ()) -> str:
+    """Translates the path of a class, or its bare name where that cannot be mistaken for a word."""
+    new = public_path(path)
+    if "." not in new and sum(letter.isupper() for letter in new) > 1:
+        new = next((there for here, there in CLASSES.items() if here.rpartition(".")[2] == new), new)
+    for old, choose in SPLIT.items():
+        if new == old or ("." not in new and old.endswith(f".{new}")):
+            new = choose(given)
+    if path.rpartition(".")[2] != new.rpartition(".")[2]:
+        warnings.warn(f"'{path}' is called '{new}' now", RenamedWarning, stacklevel=2)
+    return new
+
+
+def _metric(text: str) -> str:
+    new = metric_name(text)
+    if new != text:
+        _warn(f"the metric '{text}'", new)
+    return new
+
+
+def _option(name: str, names: Mapping[str, str]) -> str:
+    if name in names:
+        _warn(f"the option '{name}'", names[name])
+    return names.get(name, name)
+
+
+def _values(option: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return [_values(option, part) for part in value]
+    new = VALUES.get(option, {}).get(value) if isinstance(value, str) else None
+    if new is None:
+        return value
+    _warn(f"'{value}' of {option}", new)
+    return new
+
+
+def _long(path: str) -> str:
+    """Returns the public path of a class of which only the name is given."""
+    return path if "." in path else next((known for known in OPTIONS if known.rpartition(".")[2] == path), path)
+
+
+def _every_option() -> dict[str, str]:
+    """Returns the names of all classes, for options of a class that is not known."""
+    return {old: new for names in OPTIONS.values() for old, new in names.items()}
+
+
+def _warn(what: str, new: str) -> None:
+    warnings.warn(
+        f"{what} is called '{new}' now; the old name goes with the next release", RenamedWarning, stacklevel=3
+    )
