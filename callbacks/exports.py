@@ -16,6 +16,7 @@ from relbench.base import RecommendationTask
 from relbench.submit import write_prediction_table
 from torch import Tensor
 
+from relbench_pretrain.files import atomic_file
 from relbench_pretrain.relational.specification import TaskSpecification
 from relbench_pretrain.trainer.media import log_table
 from relbench_pretrain.trainer.run_folder import run_folder
@@ -63,10 +64,8 @@ class PredictionWriter(BasePredictionWriter):
         target = task.dst_entity_col if recommends else task.target_col
         frame = table[[task.time_col, entity]].iloc[places.numpy()].reset_index(drop=True)
         frame[target] = list(readable) if readable.ndim > 1 else readable
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.new")
-        pd.DataFrame(frame).to_parquet(temporary)
-        temporary.rename(path)
+        with atomic_file(path) as part:
+            pd.DataFrame(frame).to_parquet(part)
         rank_zero_info(f"predictions: {path}")
         log_table(trainer, f"predictions/{regime}", frame)
         if self.leaderboard:

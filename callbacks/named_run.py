@@ -12,6 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
 
+from relbench_pretrain.files import atomic_file
 from relbench_pretrain.trainer.checkpoint_io import newest_checkpoint
 from relbench_pretrain.trainer.loggers import CSVLogger, WandbLogger
 from relbench_pretrain.trainer.run_folder import RunError, folder_of
@@ -129,9 +130,8 @@ class NamedRun(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes that the run has come to its end."""
         if trainer.is_global_zero:
-            temporary = self.folder / f".{FINISHED}.new"
-            temporary.write_text(json.dumps(self._end(trainer, trainer.global_step)))
-            temporary.rename(self.folder / FINISHED)
+            with atomic_file(self.folder / FINISHED) as part:
+                part.write_text(json.dumps(self._end(trainer, trainer.global_step)))
 
     def _cut(self, trainer: Trainer, step: int) -> None:
         for logger in trainer.loggers:

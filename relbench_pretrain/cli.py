@@ -29,6 +29,7 @@ from relbench_pretrain.commands.demo import demo
 from relbench_pretrain.commands.embed import embed
 from relbench_pretrain.datasets.shop.database import write_demo_database
 from relbench_pretrain.evaluation.baselines import baseline
+from relbench_pretrain.files import atomic_file
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError
 from relbench_pretrain.pretrained.folder import CheckpointError
@@ -103,10 +104,8 @@ class SaveConfig(SaveConfigCallback):
             return
         text = self.parser.dump(self.config, skip_none=False)
         path = logger_folder(trainer) / "config.yaml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".yaml.new")
-        temporary.write_text(text)
-        temporary.rename(path)
+        with atomic_file(path) as part:
+            part.write_text(text)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 logger.experiment.config.update(yaml.safe_load(text), allow_val_change=True)

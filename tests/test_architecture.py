@@ -65,6 +65,7 @@ ALLOWED = {
     "callbacks": {
         "contrastive.normalization",
         "evaluation",
+        "files",
         "hypergraph",
         "pretrained",
         "relational.schema",

@@ -15,6 +15,7 @@ from relbench.base import Table
 from torch import Tensor
 
 from relbench_pretrain.evaluation.plots import plot_embeddings
+from relbench_pretrain.files import atomic_file
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.pretrained.folder import load_backbone
@@ -78,14 +79,9 @@ def embed(
     sampler = TemporalNeighborSampler(GraphIndex.from_graph(graph), fanouts, strategy, follow, seed=seed)
     loader = RelationalLoader(graph, sampler, (table, rows), times, batch_size=batch_size)
     path = Path(output_file)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.new")
     kept: list[np.ndarray] = []
-    try:
-        _write(temporary, _vectors(backbone, loader, table), frame, backbone.channels, kept if plot else None)
-        temporary.rename(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with atomic_file(path) as part:
+        _write(part, _vectors(backbone, loader, table), frame, backbone.channels, kept if plot else None)
     print(f"{len(rows)} vectors of width {backbone.channels}: {path}")
     if plot:
         values = frame.df[colour_by].iloc[rows.numpy()] if colour_by else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from relbench_pretrain.files import cache_root
+from relbench_pretrain.files import atomic_folder, cache_root
 
 SHAPES, COLORS, PATTERNS = ("wide", "tall"), ("red", "blue"), ("plain", "striped")
 TOPICS = ("music", "trade", "farming", "sailing")
@@ -23,12 +22,8 @@ def demo_graph_folder(num_entities: int = 640, num_seen: int = 160, seed: int = 
     """Returns the folder of the demo graph in the package's cache, and writes it where it is not there yet."""
     folder = cache_root() / f"demo_kg-4-{num_entities}-{num_seen}-{seed}"  # 4: the way it is made
     if not (folder / "relations.tsv").is_file():
-        temporary = folder.with_name(f"{folder.name}.new-{np.random.default_rng().integers(1 << 30)}")
-        write_demo_graph(temporary, num_entities, seed, num_seen)
-        try:
-            temporary.rename(folder)
-        except OSError:  # another process was first
-            shutil.rmtree(temporary)
+        with atomic_folder(folder) as part:
+            write_demo_graph(part, num_entities, seed, num_seen)
     return folder
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from relbench_pretrain.files import atomic_file
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 
 if TYPE_CHECKING:
@@ -54,20 +55,20 @@ def write_hypergraph(graph: Hypergraph, path: str | Path) -> Path:
         HypergraphError: If the name ends in something else.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.new")
+    if path.suffix not in (".json", ".parquet"):
+        raise HypergraphError(f"'{path}' is neither .json nor .parquet, which hypergraphs are written to")
     members = list(edge_names(graph))
     if path.suffix == ".json":
         edges = [{"nodes": names, "weight": float(w)} for names, w in zip(members, graph.weights, strict=True)]
         lines = ",\n".join(json.dumps(edge, ensure_ascii=False) for edge in edges)
         nodes = json.dumps(graph.nodes, ensure_ascii=False)
-        temporary.write_text(f'{{"nodes": {nodes},\n"edges": [\n{lines}\n]}}\n')
-    elif path.suffix == ".parquet":
+        with atomic_file(path) as part:
+            part.write_text(f'{{"nodes": {nodes},\n"edges": [\n{lines}\n]}}\n')
+    else:
         columns = {"nodes": pa.array(members, pa.list_(pa.string())), "weight": pa.array(graph.weights)}
         table = pa.table(columns, metadata={"nodes": json.dumps(graph.nodes)})
-        pq.write_table(table, temporary)
-    else:
-        raise HypergraphError(f"'{path}' is neither .json nor .parquet, which hypergraphs are written to")
-    temporary.rename(path)
+        with atomic_file(path) as part:
+            pq.write_table(table, part)
     return path
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import math
-import shutil
-import uuid
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from safetensors.torch import save_file
 
+from relbench_pretrain.files import atomic_folder
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.shared_network import SharedNetwork
 from relbench_pretrain.nn.task_network import TaskNetwork
@@ -108,23 +107,11 @@ def save_network(
         text = json.dumps(_finite(description), indent=1, allow_nan=False)
     except TypeError as error:
         raise CheckpointError(f"what is known of the network is not all plain values: {error}") from error
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    new, older = (folder.with_name(f".{folder.name}-{uuid.uuid4().hex[:8]}-{kind}") for kind in ("new", "older"))
-    try:
-        new.mkdir()
+    with atomic_folder(folder, replace=True) as new:
         save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
         (new / DESCRIPTION).write_text(text, encoding="utf-8")
         if card is not None:
             (new / CARD).write_text(card, encoding="utf-8")
-        (new / WEIGHTS).chmod((new / DESCRIPTION).stat().st_mode)  # safetensors lets nobody else read it
-        if folder.exists():
-            folder.rename(older)
-        new.rename(folder)
-    finally:
-        if older.exists() and not folder.exists():
-            older.rename(folder)
-        for left in (new, older):
-            shutil.rmtree(left, ignore_errors=True)
     return folder
 
 

@@ -6,9 +6,6 @@ import ctypes
 import hashlib
 import json
 import os
-import shutil
-import time
-import uuid
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -27,7 +24,7 @@ from torch_frame import TensorFrame, stype
 from torch_frame.data import MultiNestedTensor
 from torch_frame.data.multi_embedding_tensor import MultiEmbeddingTensor
 
-from relbench_pretrain.files import cache_root
+from relbench_pretrain.files import atomic_folder, cache_root, discard_folder, remove_abandoned
 from relbench_pretrain.relational.database import load_database
 from relbench_pretrain.relational.flat import flatten, unflatten
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema, hide_columns
@@ -39,9 +36,6 @@ SCHEMA, TENSORS = "schema.json", "graph.safetensors"
 
 FORMAT = 4
 """Raised whenever the same input would give other tensors, so that older files are no longer found."""
-
-ABANDONED_SECONDS = 24 * 60 * 60
-"""Age at which an unfinished folder is taken to be left over from a process that was killed."""
 
 
 class CacheWarning(UserWarning):
@@ -143,39 +137,10 @@ def _table_hash(table: Table) -> str:
 
 
 def _write(folder: Path, graph: RelationalGraph) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    _remove_abandoned(folder.parent)
-    temporary = _temporary_name(folder)
-    temporary.mkdir()
-    try:
-        graph.schema.save(temporary / SCHEMA)
-        save_file({name: tensor.contiguous() for name, tensor in _to_tensors(graph).items()}, temporary / TENSORS)
-        (temporary / TENSORS).chmod((temporary / SCHEMA).stat().st_mode)  # safetensors lets nobody else read it
-        for name in (SCHEMA, TENSORS):  # on disk before the folder has its name, lest a crash leave it empty
-            with (temporary / name).open("rb") as file:
-                os.fsync(file.fileno())
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not folder.exists():  # another process was first: its graph is the same
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _temporary_name(folder: Path) -> Path:
-    return folder.with_name(f".{folder.name}-{uuid.uuid4().hex}")
-
-
-def _remove_abandoned(parent: Path) -> None:
-    """Removes what processes that were killed have left unfinished."""
-    for path in parent.glob(".*-*"):
-        try:
-            abandoned = time.time() - path.stat().st_mtime > ABANDONED_SECONDS
-        except OSError:
-            continue  # its process has just finished
-        if abandoned:
-            shutil.rmtree(path, ignore_errors=True)
+    with atomic_folder(folder) as part:
+        remove_abandoned(folder.parent)
+        graph.schema.save(part / SCHEMA)
+        save_file({name: tensor.contiguous() for name, tensor in _to_tensors(graph).items()}, part / TENSORS)
 
 
 def _read(folder: Path) -> RelationalGraph | None:
@@ -189,7 +154,7 @@ def _read(folder: Path) -> RelationalGraph | None:
         return None
     except (OSError, ValueError, KeyError, AssertionError, RuntimeError, SafetensorError) as error:
         warnings.warn(f"'{folder}' is damaged ({error!r}); the graph is built again", CacheWarning, stacklevel=3)
-        _discard(folder)
+        discard_folder(folder)
         return None
 
 
@@ -200,16 +165,6 @@ def _mapped(path: Path) -> dict[str, Tensor]:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no dictionary
     except (OSError, RuntimeError, SafetensorError):
         return load(path.read_bytes())
-
-
-def _discard(folder: Path) -> None:
-    """Removes a folder; it loses its name at once, so that nobody opens the half of it."""
-    doomed = _temporary_name(folder)
-    try:
-        folder.rename(doomed)
-    except OSError:
-        return  # another process was first, or it is not ours to remove
-    shutil.rmtree(doomed, ignore_errors=True)
 
 
 def _to_tensors(graph: RelationalGraph) -> dict[str, Tensor]:

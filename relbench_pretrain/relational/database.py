@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 
 import pandas as pd
@@ -20,7 +18,7 @@ from relbench.load import RelBenchDataset
 from relbench.manifest import TableSpec
 
 from relbench_pretrain.datasets.shop.database import DEMO_VERSION, MIN_ROWS, write_demo_database
-from relbench_pretrain.files import CACHE_VARIABLE, cache_root
+from relbench_pretrain.files import CACHE_VARIABLE, atomic_folder, cache_root
 from relbench_pretrain.relational.database_check import (
     DatabaseReport,
     DatabaseWarning,
@@ -206,21 +204,12 @@ def _demo_folder(dataset: str, cache_dir: Path | None) -> Path:
     if (folder / "manifest.yaml").is_file():
         return folder
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=cache))
+        with atomic_folder(folder) as part:
+            write_demo_database(part, num_rows, seed)
     except OSError as error:
         raise DatasetError(
             f"{cache} cannot be written to ({_reason(error)}): set {CACHE_VARIABLE} to a folder that can"
         ) from error
-    try:
-        write_demo_database(draft / "database", num_rows, seed)
-        os.rename(draft / "database", folder)
-    except OSError:
-        # Another process may have been faster: its folder holds the same rows.
-        if not (folder / "manifest.yaml").is_file():
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 

@@ -14,6 +14,7 @@ from lightning.pytorch import loggers as lightning_loggers
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from relbench_pretrain.files import atomic_file
 from relbench_pretrain.trainer.run_folder import RunError
 
 ID_FILE = "wandb_id.txt"
@@ -79,13 +80,10 @@ class _AppendingWriter(ExperimentWriter):
         self._write(keys, [row for row in rows if int(row["step"]) <= step])
 
     def _write(self, keys: list[str], rows: list[dict[str, Any]]) -> None:
-        path = Path(self.metrics_file_path)
-        temporary = path.with_suffix(".csv.new")
-        with temporary.open("w", newline="") as file:
+        with atomic_file(self.metrics_file_path) as part, part.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=keys)
             writer.writeheader()
             writer.writerows(rows)
-        temporary.rename(path)
 
 
 class WandbLogger(lightning_loggers.WandbLogger):

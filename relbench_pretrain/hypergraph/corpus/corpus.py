@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 import numpy as np
 
+from relbench_pretrain.files import atomic_file
 from relbench_pretrain.hypergraph.corpus.sampling import Sampling
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.rows import sorted_members, unique_rows
@@ -96,21 +96,13 @@ class Corpus:
         return np.load(path, mmap_mode="r")
 
     def _write(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Two processes may write at a time: each its own file, and the last one to finish names it.
-        temporary = path.with_name(f"{path.stem}.{np.random.default_rng().integers(2**62)}.new")
         shape, kind = (self.number, self.graph.largest_arity), np.dtype(np.int32)
         header = {"descr": np.lib.format.dtype_to_descr(kind), "fortran_order": False, "shape": shape}
-        try:
-            with temporary.open("wb") as file:  # not mapped: on a full disk that would end the process
-                np.lib.format.write_array_header_1_0(file, header)
-                for i in range(self.num_blocks):
-                    file.write(self.block(i).astype(kind).tobytes())
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.rename(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        # Two processes may write at a time: each its own file, and the last one to finish names it.
+        with atomic_file(path) as part, part.open("wb") as file:  # a full disk would end a process that maps it
+            np.lib.format.write_array_header_1_0(file, header)
+            for i in range(self.num_blocks):
+                file.write(self.block(i).astype(kind).tobytes())
 
     @property
     def name(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.lib.format import open_memmap
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from relbench_pretrain.files import cache_root
+from relbench_pretrain.files import atomic_file, cache_root
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, KnowledgeGraphError
 
 
@@ -37,17 +36,12 @@ def read_images(paths: Sequence[Path | None], size: int, cache_dir: str | None =
     digest = hashlib.sha256("\0".join([str(size), *told]).encode()).hexdigest()[:24]
     target = (Path(cache_dir) if cache_dir else cache_root() / "pictures") / f"{digest}.npy"
     if not target.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_suffix(f".{os.getpid()}.new")
-        try:
-            array = open_memmap(temporary, mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size))
+        with atomic_file(target) as part:
+            array = open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size))
             for row, path in zip(array, paths, strict=True):
                 if path is not None:
                     row[:] = _picture(path, size)
             array.flush()
-            temporary.rename(target)
-        finally:
-            temporary.unlink(missing_ok=True)
     return np.load(target, mmap_mode="r")
 
 

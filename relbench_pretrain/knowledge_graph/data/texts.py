@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from relbench_pretrain.files import cache_root
+from relbench_pretrain.files import atomic_file, cache_root
 from relbench_pretrain.relational.text import TextEmbedder, embed_texts
 
 
@@ -39,10 +38,8 @@ def text_vectors(embedder: TextEmbedder, texts: Sequence[str], cache_dir: str | 
 def _write(embedder: TextEmbedder, texts: Sequence[str], path: Path) -> None:
     array = np.array(list(texts), dtype=object)
     vectors = torch.nn.functional.normalize(embed_texts(embedder, array, array == ""))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.new")
-    save_file({"vectors": vectors}, temporary)
-    temporary.rename(path)
+    with atomic_file(path) as part:
+        save_file({"vectors": vectors}, part)
 
 
 class Rewrite(ABC):

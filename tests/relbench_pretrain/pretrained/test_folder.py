@@ -134,10 +134,13 @@ def test_an_interruption_leaves_what_was_there(step, before, tmp_path, monkeypat
     if step == "save_file":
         monkeypatch.setattr(checkpoints, "save_file", interrupted)
     else:
-        rename = Path.rename
-        monkeypatch.setattr(
-            Path, "rename", lambda a, b: interrupted() if b == place and "new" in a.name else rename(a, b)
-        )
+        rename, moved = Path.rename, []
+
+        def once_interrupted(source, target):
+            moved.append(target)
+            return interrupted() if moved.count(place) == 1 and target == place else rename(source, target)
+
+        monkeypatch.setattr(Path, "rename", once_interrupted)
     with pytest.raises(KeyboardInterrupt):
         save_network(place, bert())
     monkeypatch.undo()

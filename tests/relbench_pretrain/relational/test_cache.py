@@ -19,8 +19,9 @@ from relbench.base import Database, Table
 from safetensors import SafetensorError
 from torch import Tensor
 
+from relbench_pretrain.files import ABANDONED_SECONDS, cache_root
 from relbench_pretrain.relational import cache as cache_module
-from relbench_pretrain.relational.cache import ABANDONED_SECONDS, CacheWarning, cache_root, load_graph
+from relbench_pretrain.relational.cache import CacheWarning, load_graph
 from relbench_pretrain.relational.database import load_database
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema
 from relbench_pretrain.relational.text import HashTextEmbedder
@@ -376,12 +377,13 @@ class TestDamage:
     def test_killed_process_leaves_nothing_that_is_found_and_is_cleaned_up_a_day_later(self, dataset, cache, builds):
         load_graph(dataset, cache_dir=cache)
         (name,) = entries(cache)
-        (cache / name).rename(cache / f".{name}-killed")
-        (cache / f".{name}-busy").mkdir()
-        os.utime(cache / f".{name}-killed", times=(0, time.time() - ABANDONED_SECONDS - 60))
+        killed, busy = cache / f".other.{'0' * 16}.part", cache / f".{name}.{'1' * 16}.part"
+        (cache / name).rename(killed)
+        busy.mkdir()
+        os.utime(killed, times=(0, time.time() - ABANDONED_SECONDS - 60))
         load_graph(dataset, cache_dir=cache)
         assert len(builds) == 2
-        assert entries(cache) == [f".{name}-busy", name]
+        assert entries(cache) == [busy.name, name]
 
 
 class TestSeveralProcesses:
@@ -405,13 +407,13 @@ class TestSeveralProcesses:
         load_graph(dataset, cache_dir=cache)
         (path,) = cache.glob("*/graph.safetensors")
         path.write_bytes(b"")
-        discard = cache_module._discard
+        discard = cache_module.discard_folder
 
         def twice(folder):
             discard(folder)
             discard(folder)
 
-        monkeypatch.setattr(cache_module, "_discard", twice)
+        monkeypatch.setattr(cache_module, "discard_folder", twice)
         with pytest.warns(CacheWarning, match="is damaged"):
             assert_equal(load_graph(dataset, cache_dir=cache), builds[0])
 

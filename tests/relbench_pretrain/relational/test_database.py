@@ -382,7 +382,6 @@ class TestDemo:
 
         def write(folder, num_rows, seed):
             calls.append((num_rows, seed))
-            folder.mkdir()
             (folder / "manifest.yaml").touch()
 
         monkeypatch.setattr(database_module, "write_demo_database", write)
@@ -405,7 +404,7 @@ class TestDemo:
         cache = tmp_path / "cache"
 
         def write_while_another_finishes(folder, num_rows, seed):
-            shutil.copytree(ready, folder)
+            shutil.copytree(ready, folder, dirs_exist_ok=True)
             shutil.copytree(ready, cache / ready.name)
 
         monkeypatch.setattr(database_module, "write_demo_database", write_while_another_finishes)
@@ -414,19 +413,19 @@ class TestDemo:
 
     def test_is_moved_into_place_in_one_step(self, tmp_path, monkeypatch):
         moves = []
-        rename = os.rename
+        rename = Path.rename
 
         def watched_rename(source, target):
-            moves.append((Path(source).parent.parent, Path(target).exists()))
-            rename(source, target)
+            moves.append((source.parent, target.exists()))
+            return rename(source, target)
 
-        monkeypatch.setattr(database_module.os, "rename", watched_rename)
+        monkeypatch.setattr(Path, "rename", watched_rename)
         open_dataset("demo:1000", cache_dir=tmp_path)
         assert moves == [(tmp_path, False)]  # from the same file system, where nothing was yet
 
     def test_interrupted_writing_leaves_nothing(self, tmp_path, monkeypatch):
         def interrupt(folder, num_rows, seed):
-            folder.mkdir()
+            (folder / "db").mkdir()
             raise KeyboardInterrupt
 
         monkeypatch.setattr(database_module, "write_demo_database", interrupt)
