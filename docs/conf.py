@@ -9,7 +9,7 @@ DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS / "extensions")]
 
 project = "relbench-pretrain"
-author = "the authors of relbench-pretrain"
+author = "the relbench_pretrain authors"
 copyright = author
 try:
     release = installed("relbench-pretrain")
