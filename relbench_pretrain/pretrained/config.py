@@ -6,12 +6,13 @@ import importlib
 import inspect
 import os
 import sys
+import warnings
 from typing import Any
 
 from torch import nn
 
 from relbench_pretrain.pretrained.safe_loading import CheckpointError
-from relbench_pretrain.renamed import public_path
+from relbench_pretrain.renamed import RenamedWarning, translated
 
 Config = dict[str, Any]
 
@@ -78,7 +79,10 @@ def from_config(config: Config) -> nn.Module:
             imported; or if the arguments are not its.
     """
     try:
-        path, init_args = public_path(config["class_path"]), dict(config["init_args"])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RenamedWarning)  # a file has these names, and nobody typed them
+            config = translated(config)
+        path, init_args = config["class_path"], dict(config["init_args"])
         found = _trusted_class(path)
         return found(**{name: _build(value) for name, value in init_args.items()})
     except CheckpointError:
