@@ -5,8 +5,7 @@ from callbacks.diagnostics import CollapseMonitor, TypeBalance
 from callbacks.exact_resume import ExactResume
 from callbacks.exports import PredictionWriter, TripleWriter
 from callbacks.learning_rate import ScaledLearningRate
-from callbacks.loss_normalization import LossNormalization
-from callbacks.multi_device import MultiDevice
+from callbacks.objectives import LossNormalization, MultiDevice
 from callbacks.recovery import Recovery
 from callbacks.safety import FiniteLoss, LastCheckpoint, NonFiniteError
 from callbacks.throughput import Throughput

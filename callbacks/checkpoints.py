@@ -1,17 +1,29 @@
-"""Pretrained backbones as they come out of training."""
+"""Callback that writes the best and the last backbone of a pretraining run."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
+from relbench_pretrain.nn.shared_network import SharedNetwork
 from relbench_pretrain.pretrained.folder import save_network
 from relbench_pretrain.trainer.media import log_artifact, uploads_weights
-from relbench_pretrain.trainer.run_folder import run_folder
+from relbench_pretrain.trainer.run_folder import leaves_files, run_folder
+
+
+@runtime_checkable
+class SharesNetwork(Protocol):
+    """A module with a network that is of use without it."""
+
+    def shared_network(self) -> SharedNetwork:
+        """Returns the network."""
+
+    def training_info(self) -> dict[str, Any]:
+        """Returns what a model card says of the run."""
 
 
 class BackboneCheckpoint(Callback):
@@ -43,13 +55,25 @@ class BackboneCheckpoint(Callback):
         """Returns the folder that ``best`` and ``last`` are in."""
         return Path(self.dirpath) if self.dirpath else run_folder(trainer) / "backbone"
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Looks whether there is a network to write.
+
+        Raises:
+            TypeError: If the module has none.
+        """
+        if not isinstance(pl_module, SharesNetwork):
+            raise TypeError(
+                f"BackboneCheckpoint writes what shared_network() of a module returns; {type(pl_module).__name__} has "
+                "no such method: leave the callback out"
+            )
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes ``best`` if the metric is better than ever.
 
         Raises:
             KeyError: If the metric was not logged.
         """
-        if trainer.sanity_checking or trainer.fast_dev_run or trainer.state.fn != "fit":
+        if trainer.sanity_checking or not leaves_files(trainer) or trainer.state.fn != "fit":
             return
         if self.monitor not in trainer.callback_metrics:
             raise KeyError(
@@ -62,7 +86,7 @@ class BackboneCheckpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes ``last``, and ``best`` too if nothing was ever validated, and uploads them if that is wanted."""
-        if trainer.fast_dev_run:
+        if not leaves_files(trainer):
             return
         self._write(trainer, pl_module, "last")
         if math.isinf(self.best):
@@ -77,7 +101,8 @@ class BackboneCheckpoint(Callback):
         folder = self.folder(trainer) / name
         if not trainer.is_global_zero:
             return
-        save_network(folder, pl_module.shared_network(), pl_module.training_info())
+        module = cast(SharesNetwork, pl_module)
+        save_network(folder, module.shared_network(), module.training_info())
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best}

@@ -1,4 +1,4 @@
-"""What a pretraining run should be watched for: balance of the batches, collapse of the embeddings."""
+"""Callbacks that watch a pretraining run: whether its batches are balanced, and whether its embeddings collapse."""
 
 from __future__ import annotations
 

@@ -1,13 +1,14 @@
-"""Runs that go on exactly where they were stopped."""
+"""Callback that lets a run go on exactly where it was stopped."""
 
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loops.progress import _ProcessedTracker
 from lightning.pytorch.utilities import rank_zero_info
 
 
@@ -59,7 +60,8 @@ def _count_epochs(trainer: Trainer) -> None:
     It takes that epoch for one under way, does not count the next one as begun, and is an epoch behind from then on.
     """
     loop = trainer.fit_loop
-    if loop.restarted_mid_epoch and loop.epoch_progress.current.started == loop.epoch_progress.current.processed:
+    progress = cast(_ProcessedTracker, loop.epoch_progress.current)
+    if loop.restarted_mid_epoch and progress.started == progress.processed:
         loop.reset_restart_stage()
 
 
@@ -72,7 +74,7 @@ def _count_steps(trainer: Trainer) -> None:
             f"the epoch was begun by {' and '.join(map(str, sorted(others)))} processes and goes on with "
             f"{trainer.world_size}: {len(loader) - loader.steps_taken} of {len(loader)} steps are left"
         )
-        progress = trainer.fit_loop.epoch_loop.batch_progress.current
+        progress = cast(_ProcessedTracker, trainer.fit_loop.epoch_loop.batch_progress.current)
         progress.ready = progress.started = progress.processed = progress.completed = loader.steps_taken
 
 
@@ -82,7 +84,13 @@ def generator_states() -> dict[str, Any]:
     name, keys, place, has_gauss, cached = np.random.get_state(legacy=True)  # noqa: NPY002
     return {
         "python": [version, list(internal), gauss],
-        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), int(place), int(has_gauss), float(cached)],
+        "numpy": [
+            name,
+            torch.from_numpy(cast(np.ndarray, keys).astype(np.int64)),
+            int(place),
+            int(has_gauss),
+            float(cached),
+        ],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }

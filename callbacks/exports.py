@@ -1,10 +1,10 @@
-"""Predictions as files."""
+"""Callbacks that write predictions into files."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import numpy as np
 import pandas as pd
@@ -21,6 +21,13 @@ from relbench_pretrain.relational.specification import TaskSpecification
 from relbench_pretrain.trainer.media import log_table
 from relbench_pretrain.trainer.run_folder import run_folder
 from relbench_pretrain.trainer.specification import specification
+
+
+class Predicts(Protocol):
+    """A module that predicts the labels of a task."""
+
+    def readable(self, prediction: Tensor) -> np.ndarray:
+        """Returns predictions as the task's own evaluation wants them."""
 
 
 class PredictionWriter(BasePredictionWriter):
@@ -57,7 +64,7 @@ class PredictionWriter(BasePredictionWriter):
         path = Path(self.path) if self.path else run_folder(trainer) / f"predictions_{regime}.parquet"
         if not trainer.is_global_zero:
             return
-        task, readable = data.labels, pl_module.readable(prediction)  # type: ignore[operator]
+        task, readable = data.labels, cast(Predicts, pl_module).readable(prediction)
         table = task.get_table(data.predict_split, mask_input_cols=False).df
         recommends = isinstance(task, RecommendationTask)
         entity = task.src_entity_col if recommends else task.entity_col

@@ -1,4 +1,4 @@
-"""The learning rate of a global batch."""
+"""Callback that scales learning rates, which are meant for one device, to the global batch."""
 
 from __future__ import annotations
 

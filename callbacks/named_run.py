@@ -1,9 +1,8 @@
-"""Runs with a name, which go on from their newest checkpoint when the same command is given again."""
+"""Callback of a run with a name, which goes on from its newest checkpoint when the same command is given again."""
 
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from typing import Any
 
@@ -19,38 +18,7 @@ from relbench_pretrain.trainer.run_folder import RunError, folder_of
 
 SETTINGS = ("seed_everything", "model", "data", "optimizer", "lr_scheduler")
 """The sections of a configuration that a run keeps; the others may change when it goes on."""
-APPENDING = {"lightning.pytorch.loggers.CSVLogger": "relbench_pretrain.trainer.CSVLogger"}
-"""In place of a logger that deletes what an earlier part of the run has written."""
 FINISHED = "finished.json"
-
-
-def name_loggers(logger: Any, name: str, save_dir: str) -> None:
-    """Gives the loggers of a configuration the name of a run as their version.
-
-    Args:
-        logger: The section ``trainer.logger``, which is changed.
-        name: The run's name.
-        save_dir: The folder for loggers that have none.
-
-    Raises:
-        RunError: If the name cannot be that of a folder, or if there is no logger that can take it.
-    """
-    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
-        raise RunError(f"--run '{name}': a run's name has letters, digits, '_', '-' and '.', and begins with no '.'")
-    first, *others = logger if isinstance(logger, list) else [logger]
-    if not hasattr(first, "init_args") or "version" not in first.init_args:
-        raise RunError("--run needs a logger that has a folder: give --trainer.logger logger/csv.yaml, for example")
-    first.init_args.save_dir = first.init_args.save_dir or save_dir
-    for section in (first, *others):
-        section.class_path = APPENDING.get(section.class_path, section.class_path)
-        settings = section.init_args
-        if "version" in settings:
-            settings.version = name
-        if "resume" in settings:  # Lightning's own WandbLogger
-            settings.resume = settings.resume or "allow"
-        if section is not first and "project" not in settings:  # all files of a run go into one folder
-            settings.save_dir = first.init_args.save_dir
-            settings.name = first.init_args.get("project") or first.init_args.name
 
 
 class NamedRun(Callback):

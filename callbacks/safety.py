@@ -1,8 +1,8 @@
-"""What keeps a run's checkpoints of use: one where it ends or is stopped, none when it has gone wrong."""
+"""Callbacks for usable checkpoints: one is written where a run ends or is stopped, and none once its loss is NaN."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,7 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
-from relbench_pretrain.trainer.run_folder import run_folder
+from relbench_pretrain.trainer.run_folder import leaves_files, run_folder
 
 
 class LastCheckpoint(Callback):
@@ -31,7 +31,7 @@ class LastCheckpoint(Callback):
             self._write(trainer, "ended")
 
     def _write(self, trainer: Trainer, how: str) -> None:
-        if trainer.fast_dev_run or not trainer.checkpoint_callbacks:
+        if not leaves_files(trainer) or not trainer.checkpoint_callbacks:
             return
         path = run_folder(trainer) / "checkpoints" / "last.ckpt"
         trainer.save_checkpoint(path, weights_only=False)
@@ -61,7 +61,8 @@ class FiniteLoss(Callback):
         for loss in losses:
             wrong = ~torch.isfinite(loss.detach()).all()
             self._wrong = wrong if self._wrong is None else self._wrong | wrong
-        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+        every = cast(Any, trainer).log_every_n_steps  # Lightning sets it without declaring it
+        if every and trainer.global_step % every == 0:
             self._look(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

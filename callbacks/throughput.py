@@ -1,4 +1,4 @@
-"""How fast training is, and what it waits for."""
+"""Callback that measures how fast training is, and how long it waits for data."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ class Throughput(Callback):
         self._clock, self._flops_per_row = _Clock(trainer.strategy.root_device), {}
         self._peak = peak_flops(trainer) if self.count_flops else None
         self._begin()
-        self._listened = _listen(trainer.profiler, self._clock)
+        self._profiler: Any = cast(Any, trainer).profiler  # Lightning sets it without declaring it
+        self._listened = _listen(self._profiler, self._clock)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Counts the operations of the first batch of a kind."""
@@ -91,11 +92,11 @@ class Throughput(Callback):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Listens no more."""
-        self._close(trainer)
+        self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Listens no more."""
-        self._close(trainer)
+        self._close()
 
     def _begin(self) -> None:
         self._rows, self._flops = 0, 0.0
@@ -123,11 +124,11 @@ class Throughput(Callback):
         self._counting.close()
         self._counter = None
 
-    def _close(self, trainer: Trainer) -> None:
+    def _close(self) -> None:
         if self._counter is not None:
             self._stop_counting()
         if self._clock is not None:
-            trainer.profiler.start, trainer.profiler.stop = self._listened  # type: ignore[method-assign]
+            self._profiler.start, self._profiler.stop = self._listened
             self._clock = None
 
 

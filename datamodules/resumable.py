@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, cast
 
+from lightning.fabric.utilities.data import AttributeDict
 from lightning.pytorch import LightningDataModule
 
 from relbench_pretrain.epochs import BatchOrder, ResumableLoader
@@ -25,6 +26,11 @@ class ResumableDataModule(LightningDataModule):
     @abstractmethod
     def specification(self) -> Any:
         """What modules and callbacks may know of the data, once they are set up; see ``Specification``."""
+
+    @property
+    def hparams(self) -> AttributeDict:
+        """The constructor's arguments by name."""
+        return cast(AttributeDict, super().hparams)
 
     @property
     def process(self) -> tuple[int, int]:

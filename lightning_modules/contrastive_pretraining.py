@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_modules.averages import exact
 from lightning_modules.pretraining import Pretraining
+from lightning_modules.training import exact
 from relbench_pretrain.contrastive.context import ContextContrast
 from relbench_pretrain.contrastive.link import LinkContrast
 from relbench_pretrain.contrastive.normalization import ChanceLevel, Levels, Normalization
+from relbench_pretrain.contrastive.objective import ContrastiveObjective
 from relbench_pretrain.contrastive.row import RowContrast
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.subgraph import Subgraph
@@ -55,10 +56,18 @@ class ContrastivePretraining(Pretraining):
             raise ValueError("all levels are left out: give at least one of row, link and context")
         self.normalization: Normalization = ChanceLevel()
 
+    def set_normalization(self, rule: Normalization) -> None:
+        """Takes the rule that puts the levels on one scale.
+
+        Args:
+            rule: The rule.
+        """
+        self.normalization = rule
+
     def build_objective(self) -> None:
         """Creates the parameters of the levels."""
         for level in self.levels.values():
-            level.build(self.schema, self.backbone.channels)
+            cast(ContrastiveObjective, level).build(self.schema, self.backbone.channels)
 
     def forward(self, batch: HeteroData) -> dict[str, Tensor]:
         """Encodes the rows of a batch, and their corrupted view if it has one.

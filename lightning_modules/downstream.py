@@ -1,9 +1,9 @@
-"""What all downstream LightningModules share: the four ways to start, what is trained when, and at which rate."""
+"""Base of the downstream LightningModules: four ways to start, what each trains, when, and at which rate."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,9 +13,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_modules.optimizers import optimizer_and_schedule
 from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
+from lightning_modules.training import optimizer_and_schedule
 from relbench_pretrain.evaluation.metrics import ERRORS, MAIN_METRIC, relbench_metrics
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.heads import MLPHead
@@ -190,7 +190,7 @@ class Downstream(Sharing, LightningModule):
         Args:
             regime: The time regime.
             ids: The rows' places in the split.
-            prediction: What is predicted, row by row.
+            prediction: Predictions, row by row.
         """
         self.predicted.setdefault(regime, []).append((ids, prediction))
 
@@ -211,11 +211,11 @@ class Downstream(Sharing, LightningModule):
         """Joins predictions of all processes in the order of the split.
 
         Args:
-            parts: Places in the split, and what is predicted for them.
+            parts: Places in the split, and the predictions for them.
         """
         ids, prediction = (torch.cat(part) for part in zip(*parts, strict=True))
         if self.trainer.world_size > 1:  # a distributed sampler repeats rows until all processes have as many
-            ids, prediction = self.all_gather(ids).flatten(), self.all_gather(prediction).flatten(0, 1)
+            ids, prediction = (cast(Tensor, self.all_gather(part)).flatten(0, 1) for part in (ids, prediction))
         ids, place = torch.unique(ids, return_inverse=True)
         return prediction.new_empty(len(ids), *prediction.shape[1:]).index_copy(0, place, prediction)
 
@@ -264,5 +264,5 @@ class Downstream(Sharing, LightningModule):
             )
         self.schema, self.task = schema, task
         if self.backbone is None:
-            self.backbone = from_config(checkpoint["backbone"])  # type: ignore[assignment]
+            self.backbone = cast(Backbone, from_config(checkpoint["backbone"]))
         self.configure_model()

@@ -7,9 +7,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from lightning_modules.optimizers import optimizer_and_schedule
 from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
+from lightning_modules.training import optimizer_and_schedule
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.data.queries import Direction
 from relbench_pretrain.knowledge_graph.episodes import Episode

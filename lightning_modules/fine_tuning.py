@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_modules.averages import exact
 from lightning_modules.downstream import Downstream
+from lightning_modules.training import exact
 from relbench_pretrain.evaluation.metrics import task_loss, task_metrics
 from relbench_pretrain.nn.heads import MLPHead
 from relbench_pretrain.nn.task_network import EntityNetwork, entity_output

@@ -1,4 +1,4 @@
-"""Pretraining a relational database on what comes next."""
+"""Pretraining on a relational database by forecasting its next rows."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 from torch_geometric.data import HeteroData
 
-from lightning_modules.averages import exact
 from lightning_modules.pretraining import Pretraining
+from lightning_modules.training import exact
 from relbench_pretrain.forecasting.objective import ForecastObjective
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.subgraph import Subgraph
@@ -19,10 +19,11 @@ from relbench_pretrain.trainer.specification import specification
 
 
 class ForecastPretraining(Pretraining):
-    """Foretells, for rows at points in time, how many child rows come within some days, and the next one's values.
+    """Forecasts, for rows at points in time, how many child rows come within some days, and the next one's values.
 
-    Every foreign key to a table with times gives targets, none of them a label: within which of 16 classes, quantiles
-    of numbers or frequent categories, each column of the next row falls (see ``datamodules.ForecastDataModule``).
+    Every foreign key to a table with times gives targets, none of them a label: the number of child rows to come, and
+    in which of 16 classes, quantiles of numbers or frequent categories, each column of the next one falls (see
+    ``datamodules.ForecastDataModule``).
 
     Args:
         backbone: The network to pretrain.
@@ -42,7 +43,7 @@ class ForecastPretraining(Pretraining):
         self.chance: dict[str, Tensor] | None = None
 
     def setup(self, stage: str) -> None:
-        """Takes the schema of the data at hand, and what guessing costs there."""
+        """Takes the schema of the data at hand, and the losses of guessing there."""
         super().setup(stage)
         if self.chance is None:
             self.chance = specification(self.trainer, ForecastSpecification, self).chance

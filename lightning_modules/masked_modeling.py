@@ -9,9 +9,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from lightning_modules.optimizers import optimizer_and_schedule
 from lightning_modules.sharding import shard, store_arguments
 from lightning_modules.sharing import Sharing
+from lightning_modules.training import optimizer_and_schedule
 from relbench_pretrain.distributed import process_mean
 from relbench_pretrain.hypergraph.corpus.batches import MaskedBatch
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError

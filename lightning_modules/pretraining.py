@@ -1,4 +1,4 @@
-"""What all LightningModules that pretrain a backbone share: its schema, the optimiser, and the forward pass."""
+"""Base of the LightningModules that pretrain a backbone: its schema, its checkpoints and the optimiser."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch_geometric.data import HeteroData
 
-from lightning_modules.optimizers import optimizer_and_schedule
 from lightning_modules.sharding import keep_copies
 from lightning_modules.sharing import Sharing
+from lightning_modules.training import optimizer_and_schedule
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.relational.schema import GraphSchema
 from relbench_pretrain.relational.specification import DatabaseSpecification

@@ -1,4 +1,4 @@
-"""Supervised training on a recommendation task: which rows of one table a row of another will be linked with."""
+"""Supervised training on a recommendation task: with which rows of one table will a row of another be linked?"""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Recommendation(Downstream):
         """Creates the towers."""
         self.towers.build(self.backbone.channels)
 
-    def meetings(self, batch: HeteroData) -> PastInteractions:
+    def past_interactions(self, batch: HeteroData) -> PastInteractions:
         """Returns which destinations the subgraph of each source holds; its own row is none."""
         return past_interactions_of(batch, self.task)
 
@@ -62,7 +62,7 @@ class Recommendation(Downstream):
         store = candidates[table]
         rows = store.n_id[: store.batch_size]
         source, destination = self.encode(batch, self.task.entity_table), self.encode(candidates, table)
-        scores = self.towers(source, destination, rows, self.meetings(batch)).float()
+        scores = self.towers(source, destination, rows, self.past_interactions(batch)).float()
         # A row that stands among the candidates several times has to share its probability.
         copies = (rows.unsqueeze(0) == rows.unsqueeze(1)).sum(1)
         scores = scores - copies.log()
@@ -78,18 +78,18 @@ class Recommendation(Downstream):
         Places beyond the number of destinations that are there are −1.
         """
         source = self.towers.source_tower(self.encode(batch, self.task.entity_table))
-        meetings, times = self.meetings(batch), batch[self.task.entity_table].seed_time
+        past, times = self.past_interactions(batch), batch[self.task.entity_table].seed_time
         result = torch.full((len(source), self.task.num_recommended), -1, device=source.device)
         for time in times.unique().tolist():  # one in all splits of RelBench
             at = times == time
             destination = self.all_destinations(split, time, regime)
             rows = torch.arange(len(destination), device=source.device)
             k = min(self.task.num_recommended, len(rows))
-            result[at, :k] = self.towers.score(source, destination, rows, meetings)[at].topk(k).indices
+            result[at, :k] = self.towers.score(source, destination, rows, past)[at].topk(k).indices
         return result
 
     def all_destinations(self, split: Split, time: int, regime: Regime) -> Tensor:
-        """Returns what the tower makes of every destination at a time; kept until the epoch's end."""
+        """Returns the tower's vectors of all destinations at a time; they are kept until the epoch's end."""
         if (regime, time) not in self.destinations:
             table = self.task.destination_table
             loader = self.data().destinations(split, time, regime)

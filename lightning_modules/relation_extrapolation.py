@@ -11,9 +11,9 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lightning_modules.optimizers import clippable
 from lightning_modules.sharding import allow_unused_parameters, average_gradients, begin_alike, shard, store_arguments
 from lightning_modules.sharing import Sharing
+from lightning_modules.training import clippable
 from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.data.queries import Direction
 from relbench_pretrain.knowledge_graph.episodes import Episode

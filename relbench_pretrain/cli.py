@@ -22,7 +22,7 @@ from lightning.pytorch.loggers import WandbLogger
 import datamodules  # noqa: F401  # so that help lists what there is
 import lightning_modules  # noqa: F401
 from callbacks import ExactResume, FiniteLoss, LastCheckpoint, NonFiniteError
-from callbacks.named_run import NamedRun, name_loggers
+from callbacks.named_run import NamedRun
 from relbench_pretrain.commands.align import align
 from relbench_pretrain.commands.ask import ask
 from relbench_pretrain.commands.demo import demo
@@ -43,9 +43,9 @@ from relbench_pretrain.relational.text import TextModelError
 from relbench_pretrain.renamed import RenamedWarning, translated, translated_arguments
 from relbench_pretrain.studies.study import StudyError, study
 from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO, complete_checkpoint
-from relbench_pretrain.trainer.loggers import check_loggers
+from relbench_pretrain.trainer.loggers import check_loggers, name_loggers
 from relbench_pretrain.trainer.media import log_artifact
-from relbench_pretrain.trainer.run_folder import RunError, logger_folder
+from relbench_pretrain.trainer.run_folder import RunError, leaves_files, logger_folder
 from relbench_pretrain.trainer.specification import SpecificationError
 
 CONFIGS = Path(str(files("relbench_pretrain"))) / "configs"
@@ -100,7 +100,7 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Runs on the first process, once."""
-        if trainer.fast_dev_run:
+        if not leaves_files(trainer):
             return
         text = self.parser.dump(self.config, skip_none=False)
         path = logger_folder(trainer) / "config.yaml"
@@ -148,7 +148,7 @@ class RelBenchPretrainCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Tests the checkpoint that validation chose, if that is wanted; without validation the last weights."""
-        if self.config["fit"].test_after_fit and not (self.trainer.interrupted or self.trainer.fast_dev_run):
+        if self.config["fit"].test_after_fit and leaves_files(self.trainer) and not self.trainer.interrupted:
             chosen = "best" if getattr(self.trainer.checkpoint_callback, "best_model_path", "") else None
             self.trainer.test(self.model, self.datamodule, ckpt_path=chosen, weights_only=True)
 

@@ -67,6 +67,7 @@ ALLOWED = {
         "evaluation",
         "files",
         "hypergraph",
+        "nn.shared_network",
         "pretrained",
         "relational.schema",
         "relational.specification",

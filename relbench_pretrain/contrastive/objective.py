@@ -38,6 +38,10 @@ class ContrastiveObjective(nn.Module):
         self.tables: list[str] = []
         self.channels = 0
 
+    def set_gather_negatives(self, gather: bool) -> None:
+        """Says whether candidates come from the other processes too, once it is known how many there are."""
+        self.gather_negatives = gather
+
     def build(self, schema: GraphSchema, channels: int) -> None:
         """Creates the parameters; a second call with the same arguments changes nothing.
 

@@ -1,4 +1,4 @@
-"""What a Trainer is given beside callbacks: loggers, checkpoint files and the run's folder.
+"""Parts of a Trainer that are no callbacks: loggers, checkpoint files, the run's folder, the data's specification.
 
 The only room below the commands that knows Lightning.
 """

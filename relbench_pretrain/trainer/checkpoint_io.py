@@ -1,4 +1,4 @@
-"""Checkpoints that are there whole or not at all."""
+"""Writes checkpoints so that each is there whole or not at all."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Loggers that a resumed run goes on with."""
+"""Loggers that a resumed run goes on with, and checks of the section of a configuration that names them."""
 
 from __future__ import annotations
 
 import csv
 import os
+import re
 import secrets
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +19,8 @@ from relbench_pretrain.files import atomic_file
 from relbench_pretrain.trainer.run_folder import RunError
 
 ID_FILE = "wandb_id.txt"
+APPENDING = {"lightning.pytorch.loggers.CSVLogger": "relbench_pretrain.trainer.CSVLogger"}
+"""In place of a logger that deletes what an earlier part of the run has written."""
 
 
 def check_loggers(logger: Any) -> None:
@@ -33,6 +36,35 @@ def check_loggers(logger: Any) -> None:
         wanted = str(getattr(section, "class_path", "")).endswith(".TensorBoardLogger")
         if wanted and not (find_spec("tensorboard") or find_spec("tensorboardX")):
             raise RunError("TensorBoardLogger needs TensorBoard: pip install relbench-pretrain[tensorboard]")
+
+
+def name_loggers(logger: Any, name: str, save_dir: str) -> None:
+    """Gives the loggers of a configuration the name of a run as their version.
+
+    Args:
+        logger: The section ``trainer.logger``, which is changed.
+        name: The run's name.
+        save_dir: The folder for loggers that have none.
+
+    Raises:
+        RunError: If the name cannot be that of a folder, or if there is no logger that can take it.
+    """
+    if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII):
+        raise RunError(f"--run '{name}': a run's name has letters, digits, '_', '-' and '.', and begins with no '.'")
+    first, *others = logger if isinstance(logger, list) else [logger]
+    if not hasattr(first, "init_args") or "version" not in first.init_args:
+        raise RunError("--run needs a logger that has a folder: give --trainer.logger logger/csv.yaml, for example")
+    first.init_args.save_dir = first.init_args.save_dir or save_dir
+    for section in (first, *others):
+        section.class_path = APPENDING.get(section.class_path, section.class_path)
+        settings = section.init_args
+        if "version" in settings:
+            settings.version = name
+        if "resume" in settings:  # Lightning's own WandbLogger
+            settings.resume = settings.resume or "allow"
+        if section is not first and "project" not in settings:  # all files of a run go into one folder
+            settings.save_dir = first.init_args.save_dir
+            settings.name = first.init_args.get("project") or first.init_args.name
 
 
 class CSVLogger(lightning_loggers.CSVLogger):

@@ -1,4 +1,4 @@
-"""Pictures, tables and folders for whatever logger a run has."""
+"""Shows images, tables and folders in whatever loggers a run has."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ TEXT_ROWS = 50
 
 
 def log_image(trainer: Trainer, key: str, path: Path) -> None:
-    """Shows a picture in Weights & Biases and TensorBoard.
+    """Shows an image in Weights & Biases and TensorBoard.
 
     Args:
         trainer: Its loggers are used.
-        key: The picture's name.
+        key: The image's name.
         path: A PNG file.
     """
     for logger in trainer.loggers:

@@ -12,6 +12,11 @@ class RunError(ValueError):
     """A run that cannot be begun or gone on with; the message says why and what helps."""
 
 
+def leaves_files(trainer: Trainer) -> bool:
+    """Returns whether a run leaves files; with ``fast_dev_run`` it leaves none."""
+    return not getattr(trainer, "fast_dev_run", False)
+
+
 def run_folder(trainer: Trainer) -> Path:
     """Returns the folder of the run, ``<save_dir>/<name>/<version>`` of its first logger, the same on every process.
 

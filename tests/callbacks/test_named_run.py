@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from pathlib import Path
 
 import pandas as pd
 import pytest
-import torch
-from jsonargparse import Namespace
 
-from callbacks.named_run import name_loggers, newest_checkpoint
 from lightning_modules import MaskedModeling
 from relbench_pretrain.cli import main
-from relbench_pretrain.trainer.run_folder import RunError
 
 # 32 batches an epoch, so that steps 20 and 40 are in the middle of one.
 ARGS = [
@@ -123,35 +117,3 @@ def test_what_cannot_be_named_says_why(args, message, run_in, capsys, monkeypatc
     with pytest.raises(SystemExit):
         main(args)
     assert message in capsys.readouterr().err
-
-
-def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
-    assert newest_checkpoint([]) is None
-    files = [tmp_path / name for name in ("last.ckpt", "best.ckpt", "hpc_ckpt_1.ckpt", "epoch=9.ckpt")]
-    for time, file in enumerate(files):
-        torch.save({}, file)
-        os.utime(file, (time, time))
-        assert newest_checkpoint(files[: time + 1]) == file
-    files[3].write_bytes(files[3].read_bytes()[:-30])
-    with pytest.warns(UserWarning, match="epoch=9.ckpt' is cut off"):
-        assert newest_checkpoint(files) == files[2]
-
-
-def section(kind: str, **settings) -> Namespace:
-    return Namespace(class_path=f"lightning.pytorch.loggers.{kind}", init_args=Namespace(version=None, **settings))
-
-
-def test_all_loggers_of_a_run_take_its_name_and_one_folder():
-    wandb = section("WandbLogger", project="p", save_dir="w", resume=None, name=None)
-    loggers = [section("CSVLogger", save_dir=None, name="study"), section("TensorBoardLogger", save_dir="t", name="x")]
-    name_loggers([*loggers, wandb], "a", "here")
-    assert {s.init_args.version for s in (*loggers, wandb)} == {"a"}
-    assert [(s.init_args.save_dir, s.init_args.name) for s in loggers] == [("here", "study")] * 2
-    assert wandb.init_args.resume == "allow" and wandb.init_args.save_dir == "w"
-    assert loggers[0].class_path == "relbench_pretrain.trainer.CSVLogger"
-    first = section("WandbLogger", project="p", save_dir="w", name=None)
-    second = section("CSVLogger", save_dir="c", name="x")
-    name_loggers([first, second], "a", ".")
-    assert Path(second.init_args.save_dir, second.init_args.name) == Path("w/p")
-    with pytest.raises(RunError, match="folder"):
-        name_loggers(True, "a", ".")

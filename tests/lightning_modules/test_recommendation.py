@@ -53,7 +53,7 @@ def test_ranking_is_that_of_all_scores(trained):
     source = module.encode(batch, "customers")
     time = int(batch["customers"].seed_time[0])
     vectors = torch.cat([module.encode(part, "products") for part in data.destination_loader("val", time)])
-    scores = module.head(source, vectors, torch.arange(len(vectors)), module.meetings(batch))
+    scores = module.head(source, vectors, torch.arange(len(vectors)), module.past_interactions(batch))
     assert torch.allclose(scores.gather(1, top), scores.topk(10).values, atol=1e-5)
 
 

@@ -67,7 +67,7 @@ def recommendations():
 def write(module, path: Path, data=None) -> str:
     """Writes the parts of a checkpoint that an export reads, as the Trainer does it."""
     module.trainer = SimpleNamespace(
-        world_size=1, global_step=12, current_epoch=3, datamodule=data,
+        world_size=1, global_step=12, current_epoch=3, datamodule=data, lightning_module=module,
         callback_metrics={"val/loss": torch.tensor(0.25), "embedding/std": torch.tensor(1.0)},
     )  # fmt: skip
     checkpoint = {"state_dict": module.state_dict(), "global_step": 12}
@@ -132,7 +132,7 @@ def test_recommenders_score_the_same(recommendations, tmp_path):
     batch = next(iter(recommendations.train_dataloader()))
     store = batch.candidates["products"]
     source, destination = module.encode(batch, "customers"), module.encode(batch.candidates, "products")
-    expected = module.towers(source, destination, store.n_id[: store.batch_size], module.meetings(batch))
+    expected = module.towers(source, destination, store.n_id[: store.batch_size], module.past_interactions(batch))
     assert torch.equal(found(batch, batch.candidates), expected)
 
 
@@ -317,7 +317,7 @@ def test_fine_tuning_and_data_begin_from_the_hub(hub, entities):
     data.setup("fit")
     assert data.schema.fitted_hash == entities.schema.fitted_hash
     module = FineTuning(checkpoint="me/shop", start="fine_tuned")
-    module.trainer = SimpleNamespace(datamodule=data, strategy=None)
+    module.trainer = SimpleNamespace(datamodule=data, strategy=None, lightning_module=module)
     module.setup("fit")
     module.configure_model()
     assert all(torch.equal(value, module.backbone.state_dict()[name]) for name, value in backbone.state_dict().items())

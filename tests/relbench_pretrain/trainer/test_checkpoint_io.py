@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 import torch
 
 from relbench_pretrain.pretrained.folder import CheckpointError
-from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO, complete_checkpoint
+from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO, complete_checkpoint, newest_checkpoint
 
 
 @pytest.fixture
@@ -68,3 +70,15 @@ def test_a_checkpoint_that_was_cut_off_is_named_and_the_one_before_taken(written
 def test_a_missing_checkpoint_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint '.*none.ckpt'"):
         complete_checkpoint(tmp_path / "none.ckpt")
+
+
+def test_the_newest_checkpoint_is_the_one_written_last(tmp_path):
+    assert newest_checkpoint([]) is None
+    files = [tmp_path / name for name in ("last.ckpt", "best.ckpt", "hpc_ckpt_1.ckpt", "epoch=9.ckpt")]
+    for time, file in enumerate(files):
+        torch.save({}, file)
+        os.utime(file, (time, time))
+        assert newest_checkpoint(files[: time + 1]) == file
+    files[3].write_bytes(files[3].read_bytes()[:-30])
+    with pytest.warns(UserWarning, match="epoch=9.ckpt' is cut off"):
+        assert newest_checkpoint(files) == files[2]

@@ -14,11 +14,12 @@ from unittest.mock import MagicMock
 import pandas as pd
 import pytest
 import yaml
+from jsonargparse import Namespace
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
 
 from relbench_pretrain.cli import main
-from relbench_pretrain.trainer.loggers import CSVLogger, WandbLogger
+from relbench_pretrain.trainer.loggers import CSVLogger, WandbLogger, name_loggers
 from relbench_pretrain.trainer.media import log_artifact, log_image, log_table
 from relbench_pretrain.trainer.run_folder import RunError
 
@@ -182,3 +183,23 @@ def test_lines_that_do_not_fit_the_header_are_left_out(tmp_path):
     logger.log_metrics({"val/loss": 4.0}, step=5)
     logger.save()
     assert path.read_text().splitlines() == ["step,train/loss,val/loss", "0,1.0,", "2,3.0,", "5,,4.0"]
+
+
+def section(kind: str, **settings) -> Namespace:
+    return Namespace(class_path=f"lightning.pytorch.loggers.{kind}", init_args=Namespace(version=None, **settings))
+
+
+def test_all_loggers_of_a_run_take_its_name_and_one_folder():
+    wandb = section("WandbLogger", project="p", save_dir="w", resume=None, name=None)
+    loggers = [section("CSVLogger", save_dir=None, name="study"), section("TensorBoardLogger", save_dir="t", name="x")]
+    name_loggers([*loggers, wandb], "a", "here")
+    assert {s.init_args.version for s in (*loggers, wandb)} == {"a"}
+    assert [(s.init_args.save_dir, s.init_args.name) for s in loggers] == [("here", "study")] * 2
+    assert wandb.init_args.resume == "allow" and wandb.init_args.save_dir == "w"
+    assert loggers[0].class_path == "relbench_pretrain.trainer.CSVLogger"
+    first = section("WandbLogger", project="p", save_dir="w", name=None)
+    second = section("CSVLogger", save_dir="c", name="x")
+    name_loggers([first, second], "a", ".")
+    assert Path(second.init_args.save_dir, second.init_args.name) == Path("w/p")
+    with pytest.raises(RunError, match="folder"):
+        name_loggers(True, "a", ".")

@@ -1,9 +1,9 @@
-"""Optimiser and schedule as Lightning wants them."""
+"""Optimisers and schedules as Lightning wants them, and batch sizes that its means are exact with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -52,3 +52,15 @@ def optimizer_and_schedule(
     if isinstance(schedule, WarmupCosine) and schedule.total_steps is None:
         schedule.total_steps = int(trainer.estimated_stepping_batches)
     return {"optimizer": made, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def exact(number: int) -> int:
+    """Returns a ``batch_size`` for ``log`` as floating point.
+
+    Lightning's mean over processes divides whole numbers as such, so that a metric of 21 rows on one process and 20 on
+    the other would be divided by 20.
+
+    Args:
+        number: The number of rows that a value is the mean of.
+    """
+    return cast(int, float(number))  # Lightning declares a whole number
