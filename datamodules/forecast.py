@@ -16,6 +16,7 @@ from relbench_pretrain.relational.specification import ForecastSpecification
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import ANY_TABLE, RelationalLoader, SeedSampler, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
+from relbench_pretrain.unix_time import SECONDS_PER_DAY
 
 
 class Targets:
@@ -147,7 +148,7 @@ class ForecastDataModule(RelationalDataModule):
         hparams = self.hparams
         sampler = TemporalNeighborSampler(
             self.index, hparams.fanouts, hparams.strategy, hparams.follow, None, self.seed,
-            int(staleness_days * 24 * 60 * 60),
+            int(staleness_days * SECONDS_PER_DAY),
         )  # fmt: skip
         return RelationalLoader(
             self.graph,

@@ -18,8 +18,8 @@ from relbench_pretrain.relational.graph import RelationalGraph
 from relbench_pretrain.relational.schema import GraphSchema
 from relbench_pretrain.relational.specification import DatabaseSpecification
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
-from relbench_pretrain.relational.time import timestamp_seconds
 from relbench_pretrain.sampling import GraphIndex
+from relbench_pretrain.unix_time import timestamp_seconds
 
 Stypes = dict[str, dict[str, str | None]]
 

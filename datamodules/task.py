@@ -25,6 +25,7 @@ from relbench_pretrain.relational.tasks import (
 from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
+from relbench_pretrain.unix_time import SECONDS_PER_DAY
 
 
 class TaskDataModule(RelationalDataModule):
@@ -162,7 +163,7 @@ class TaskDataModule(RelationalDataModule):
         """Returns the sampler of a split's neighbours."""
         hparams = self.hparams
         until = self.test_time if split == "test" and regime == "cutoff" else None
-        staleness = int(hparams.max_staleness_days * 24 * 60 * 60) if split == "train" else 0
+        staleness = int(hparams.max_staleness_days * SECONDS_PER_DAY) if split == "train" else 0
         return TemporalNeighborSampler(
             self.index, hparams.fanouts, hparams.strategy, hparams.follow, until, self.seed, staleness
         )

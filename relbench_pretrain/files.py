@@ -15,7 +15,7 @@ from pathlib import Path
 CACHE_VARIABLE = "RELBENCH_PRETRAIN_CACHE"
 """Names the folder of everything that is cached."""
 
-ABANDONED_SECONDS = 24 * 60 * 60
+ABANDONED_SECONDS = 24 * 3600
 """Age at which an unfinished file or folder is taken to be left over from a process that was killed."""
 
 

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "relbench_pretrain"
 ROOMS = [
     "renamed",
+    "hashing",
+    "unix_time",
     "files",
     "distributed",
     "epochs",
@@ -47,6 +49,7 @@ ALLOWED = {
         "pretrained",
         "relational",
         "sampling",
+        "unix_time",
     },
     "lightning_modules": {
         "contrastive",

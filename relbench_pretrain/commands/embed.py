@@ -24,8 +24,8 @@ from relbench_pretrain.relational.database import load_database, open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph
 from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.text import TextEmbedder
-from relbench_pretrain.relational.time import ALWAYS, timestamp_seconds
 from relbench_pretrain.sampling import GraphIndex, RelationalLoader, TemporalNeighborSampler
+from relbench_pretrain.unix_time import ALWAYS, timestamp_seconds
 
 
 def embed(

@@ -6,12 +6,13 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch_frame import stype
 from torch_frame.data import MultiEmbeddingTensor, MultiNestedTensor
 
-from relbench_pretrain.contrastive.distinct import cell_keys, most_frequent, row_keys
+from relbench_pretrain.hashing import GOLDEN, hash_rows, mix, sum_lists
 
 
 class Pool(Protocol):
@@ -118,7 +119,8 @@ def _distinct(cells: Tensor, max_values: int) -> Tensor:
     rows = cells.unsqueeze(-1).flatten(1)
     missing = rows.isnan() if rows.is_floating_point() else rows < 0
     present = (~missing.any(1)).nonzero().squeeze(1)
-    keys = row_keys(rows if len(present) == len(rows) else rows[present])
+    rows = rows if len(present) == len(rows) else rows[present]
+    keys = hash_rows([(rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()])
     return cells[present[torch.from_numpy(most_frequent(keys, max_values))]]
 
 
@@ -130,4 +132,20 @@ def _distinct_lists(cells: MultiNestedTensor, max_values: int) -> MultiNestedTen
     if not len(present):
         return cells[:0]
     cells = cells[present]
-    return cells[torch.from_numpy(most_frequent(cell_keys(cells), max_values))]
+    keys = mix(sum_lists(cells.values.numpy(), cells.offset.numpy()) + GOLDEN)
+    return cells[torch.from_numpy(most_frequent(keys, max_values))]
+
+
+def most_frequent(keys: np.ndarray, max_values: int) -> np.ndarray:
+    """Returns where the most frequent keys come first, in ascending order.
+
+    Among keys of one frequency those that come first are taken.
+
+    Args:
+        keys: One number per cell, equal for equal values, ``(num_cells,)``.
+        max_values: The most places to return.
+    """
+    _, first, count = np.unique(keys, return_index=True, return_counts=True)
+    if len(first) > max_values:
+        first = first[np.lexsort((first, -count))[:max_values]]
+    return np.sort(first)

@@ -12,7 +12,7 @@ from relbench.base import Database
 from torch import Tensor
 
 from relbench_pretrain.relational.schema import ForeignKey, GraphSchema
-from relbench_pretrain.relational.time import to_unix_seconds
+from relbench_pretrain.unix_time import to_unix_seconds
 
 WINDOWS = (1, 3, 5, 10, 20, 60)
 """Over how many of the most recent rows things are averaged."""

@@ -35,9 +35,9 @@ from relbench_pretrain.relational.tasks import (
     task_spec,
     task_table,
 )
-from relbench_pretrain.relational.time import timestamp_seconds
 from relbench_pretrain.sampling import GraphIndex, TemporalNeighborSampler
 from relbench_pretrain.sampling.loader import join_batch
+from relbench_pretrain.unix_time import timestamp_seconds
 
 Method = Literal["entity_mean", "lightgbm_row", "lightgbm_aggregates", "popularity", "past_interactions"]
 ROUNDS = 1000

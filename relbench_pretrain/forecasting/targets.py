@@ -12,9 +12,9 @@ from torch import Tensor
 from torch_frame import TensorFrame, stype
 
 from relbench_pretrain.relational.schema import ForeignKey
-from relbench_pretrain.relational.time import ALWAYS
 from relbench_pretrain.sampling.csc import GraphIndex
 from relbench_pretrain.sampling.seeds import SeedRows
+from relbench_pretrain.unix_time import ALWAYS, SECONDS_PER_DAY
 
 NUM_CLASSES = 16
 """Every target is a choice among at most so many classes; those of a number are its quantiles."""
@@ -24,8 +24,6 @@ COUNT_BOUNDS = np.array([1, 2, 3, 5, 9, 17, 33, 65])
 
 MIN_ENTROPY = 0.1
 """Targets of less entropy, in nats, are left out."""
-
-DAY = 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,7 @@ def _points(
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     parts = [np.stack(child.parent_and_time()) for child in children]
     row, event = np.unique(np.concatenate(parts, axis=1), axis=1)
-    time = event + (DAY * np.exp(rng.uniform(0, np.log(horizon), len(event)))).astype(np.int64)
+    time = event + (SECONDS_PER_DAY * np.exp(rng.uniform(0, np.log(horizon), len(event)))).astype(np.int64)
     usable = (event <= until) & (time < until) & (event != ALWAYS) & (born[row] <= time)
     if after is not None:
         usable &= time > after
@@ -196,12 +194,12 @@ def _targets(
 ) -> np.ndarray:
     """Returns the targets under one foreign key, int8 ``(num_points, num_horizons + num_columns)``."""
     begin = children.until(row, time)
-    ends = [np.minimum(time + days * DAY, until) for days in horizons]
+    ends = [np.minimum(time + days * SECONDS_PER_DAY, until) for days in horizons]
     # Before a table's first row none was recorded, which says nothing of those to come.
     recorded = time >= (children.moment[0] if len(children.moment) else until)
     counts = [
         np.where(
-            recorded & (time + days * DAY <= until),
+            recorded & (time + days * SECONDS_PER_DAY <= until),
             np.digitize(children.until(row, end) - begin, COUNT_BOUNDS),
             -1,
         )

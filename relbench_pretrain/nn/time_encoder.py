@@ -10,8 +10,7 @@ from torch_geometric.nn import PositionalEncoding
 from torch_geometric.nn.module_dict import ModuleDict
 
 from relbench_pretrain.relational.schema import GraphSchema
-
-SECONDS_PER_DAY = 60 * 60 * 24
+from relbench_pretrain.unix_time import SECONDS_PER_DAY
 
 
 class TimeEncoder(nn.Module):

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from relbench_pretrain.nn.heads import MLPHead
-
-SECONDS_PER_DAY = 60 * 60 * 24
+from relbench_pretrain.unix_time import SECONDS_PER_DAY
 
 
 class PastInteractions:

@@ -7,14 +7,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 import torch
 from relbench.base import Database, Table
 from torch import Tensor
 from torch_frame import TensorFrame, stype
+from torch_frame.data import MultiEmbeddingTensor, MultiNestedTensor
 
+from relbench_pretrain.hashing import hash_rows, sum_lists
 from relbench_pretrain.relational.columns import encode_table, fit_column
 from relbench_pretrain.relational.database import foreign_key_index
-from relbench_pretrain.relational.duplicates import number_duplicates
 from relbench_pretrain.relational.schema import (
     CONSTANT_COLUMN,
     ColumnSchema,
@@ -25,7 +27,7 @@ from relbench_pretrain.relational.schema import (
 )
 from relbench_pretrain.relational.stypes import StypeError, StypeOverrides, infer_table_stypes
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
-from relbench_pretrain.relational.time import ALWAYS, to_unix_seconds
+from relbench_pretrain.unix_time import ALWAYS, to_unix_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -269,6 +271,30 @@ def _parents(db: Database, table: Table, spec: TableSchema) -> Tensor:
     for i, (column, target) in enumerate(spec.foreign_keys.items()):
         parent[:, i] = foreign_key_index(table.df[column], len(db.table_dict[target].df))
     return torch.from_numpy(parent)
+
+
+def number_duplicates(frame: TensorFrame, parent: Tensor) -> Tensor:
+    """Numbers the groups of rows that agree in all features and foreign keys, in order of their first row.
+
+    Rows are compared by :func:`hash_rows`.
+
+    Args:
+        frame: The encoded features; missing values are equal to each other.
+        parent: The parents' row numbers ``(num_rows, num_foreign_keys)``.
+
+    Returns:
+        int64 numbers ``(num_rows,)``.
+    """
+    keys = hash_rows([*map(_as_numbers, frame.feat_dict.values()), parent.numpy()])
+    return torch.from_numpy(pd.factorize(keys)[0].astype(np.int64))
+
+
+def _as_numbers(feature: Tensor | MultiNestedTensor | MultiEmbeddingTensor) -> np.ndarray:
+    """Returns the cells of all columns of one type ``(num_rows, num_numbers)``; of a list, a number for its set."""
+    if isinstance(feature, MultiNestedTensor):
+        return sum_lists(feature.values.numpy(), feature.offset.numpy()).reshape(len(feature), feature.num_cols)
+    values = feature.values if isinstance(feature, MultiEmbeddingTensor) else feature
+    return values.reshape(len(feature), int(np.prod(values.shape[1:]))).numpy()
 
 
 def _children(

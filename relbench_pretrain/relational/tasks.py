@@ -13,7 +13,7 @@ from relbench.base import AutoCompleteTask, EntityTask, RecommendationTask, Tabl
 from relbench.load import RelBenchDataset
 from torch import Tensor
 
-from relbench_pretrain.relational.time import to_unix_seconds
+from relbench_pretrain.unix_time import to_unix_seconds
 
 Split = Literal["train", "val", "test"]
 Regime = Literal["rolling", "cutoff"]

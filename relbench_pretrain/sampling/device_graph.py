@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from relbench_pretrain.relational.graph import RelationalGraph
-from relbench_pretrain.relational.time import ALWAYS
 from relbench_pretrain.sampling.csc import FlatGraph, GraphIndex
 from relbench_pretrain.sampling.output import NO_AGE
+from relbench_pretrain.unix_time import ALWAYS
 
 
 @dataclass(frozen=True)

@@ -5,21 +5,14 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from relbench_pretrain import hashing
+from relbench_pretrain.hashing import GOLDEN
+
 EMPTY = np.int64(-1)
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIX1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX2 = np.uint64(0x94D049BB133111EB)
-_S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+_S11 = np.uint64(11)
 
 compiled = numba.njit(cache=True, nogil=True)
-
-
-@compiled
-def mix(value):
-    """SplitMix64's finaliser: scatters the bits of an unsigned 64-bit number."""
-    value = (value ^ (value >> _S30)) * _MIX1
-    value = (value ^ (value >> _S27)) * _MIX2
-    return value ^ (value >> _S31)
+mix = compiled(hashing.mix)
 
 
 @compiled
@@ -29,16 +22,16 @@ def batch_state(seed, ids):
     It depends on nothing that came before, so a batch is the same with any number of workers and after a resume.
     """
     state = np.empty(1, dtype=np.uint64)
-    state[0] = mix(np.uint64(seed) + _GOLDEN)
+    state[0] = mix(np.uint64(seed) + GOLDEN)
     for i in range(len(ids)):
-        state[0] = mix((state[0] ^ np.uint64(ids[i])) + _GOLDEN)
+        state[0] = mix((state[0] ^ np.uint64(ids[i])) + GOLDEN)
     return state
 
 
 @compiled
 def uniform(state):
     """The next number in [0, 1)."""
-    state[0] += _GOLDEN
+    state[0] += GOLDEN
     return (mix(state[0]) >> _S11) * (1.0 / 9007199254740992.0)
 
 

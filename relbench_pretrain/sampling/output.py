@@ -10,9 +10,9 @@ from torch import Tensor
 from torch_geometric.sampler import HeteroSamplerOutput, NodeSamplerInput
 
 from relbench_pretrain.relational.schema import EdgeType
-from relbench_pretrain.relational.time import ALWAYS
 from relbench_pretrain.sampling.csc import GraphIndex
 from relbench_pretrain.sampling.kernels import compiled
+from relbench_pretrain.unix_time import ALWAYS
 
 NO_AGE = -1.0
 """The age of a row without a time."""

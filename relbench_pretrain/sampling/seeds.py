@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from relbench_pretrain.epochs.order import BatchOrder
-from relbench_pretrain.relational.time import ALWAYS
 from relbench_pretrain.sampling.csc import GraphIndex
+from relbench_pretrain.unix_time import ALWAYS
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from relbench_pretrain.datasets.shop.traits import (
     END_SECOND,
     NUM_DEPARTMENTS,
     NUM_WEEKS,
-    SECONDS_PER_DAY,
     SECONDS_PER_WEEK,
     Shop,
 )
+from relbench_pretrain.unix_time import SECONDS_PER_DAY
 
 Columns = dict[str, np.ndarray]
 

@@ -9,7 +9,8 @@ from relbench.manifest import TableSpec
 
 from relbench_pretrain.datasets.shop import words as text
 from relbench_pretrain.datasets.shop.events import Columns
-from relbench_pretrain.datasets.shop.traits import SECONDS_PER_DAY, START, Shop
+from relbench_pretrain.datasets.shop.traits import START, Shop
+from relbench_pretrain.unix_time import SECONDS_PER_DAY
 
 TABLES = {
     "warehouses": TableSpec(pkey="warehouse_id"),

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relbench_pretrain.unix_time import SECONDS_PER_DAY
+
 START = np.datetime64("2021-01-04", "s")
 NUM_WEEKS = 156
-SECONDS_PER_DAY = 86_400
 SECONDS_PER_WEEK = 7 * SECONDS_PER_DAY
 END_SECOND = NUM_WEEKS * SECONDS_PER_WEEK
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from relbench_pretrain.hashing import GOLDEN, mix
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph
 
 DIGITS = 9
@@ -143,8 +144,5 @@ def _stay(colours: np.ndarray, moved: np.ndarray) -> np.ndarray:
 
 
 def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """Makes well mixed numbers of numbers, so that sums of them tell multisets apart (splitmix64, Steele 2014)."""
-    mixed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
-    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return mixed ^ (mixed >> np.uint64(31))
+    """Makes well mixed numbers of numbers, so that sums of them tell multisets apart."""
+    return mix((numbers + np.uint64(1)) * GOLDEN)

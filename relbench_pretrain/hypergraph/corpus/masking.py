@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from relbench_pretrain.hashing import GOLDEN, mix
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 
 
@@ -141,8 +142,6 @@ class CompositeMasking(Masking):
 
 
 def _hashed(numbers: np.ndarray, seed: int) -> np.ndarray:
-    """Returns a number from 0 to 1 for each number, always the same (SplitMix64's last steps)."""
-    z = numbers.astype(np.uint64) + np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
-    return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)).astype(np.float64) / 2.0**53
+    """Returns a number from 0 to 1 for each number, always the same."""
+    mixed = mix(numbers.astype(np.uint64) + np.uint64((seed + 1) * int(GOLDEN) % 2**64))
+    return (mixed >> np.uint64(11)).astype(np.float64) / 2.0**53

@@ -10,7 +10,6 @@ from torch_frame import TensorFrame, stype
 from torch_frame.data import MultiEmbeddingTensor, MultiNestedTensor
 
 from relbench_pretrain.contrastive.corruption import Corruption
-from relbench_pretrain.contrastive.distinct import most_frequent, row_keys
 
 COLUMNS = {
     stype.numerical: ["price", "size", "blank"],
@@ -208,16 +207,3 @@ def test_lists_are_sets():
         Corruption(1.0).fit({"t": training})({"t": training[torch.zeros(200, dtype=torch.int64)]}, seed=0)["t"]
     )
     assert set(drawn["a"]) == {(1, 2), (1,), (), (2,), (3, 0), (2, 2)}
-
-
-def test_row_keys_tell_rows_apart():
-    signs = torch.tensor([[1.0 if k & (1 << b) else -1.0 for b in range(8)] for k in range(256)])
-    assert len(set(row_keys(signs).tolist())) == 256
-    assert len(set(row_keys(torch.arange(100_000).view(-1, 2)).tolist())) == 50_000
-    assert row_keys(torch.tensor([[0.0, 1.0]])) == row_keys(torch.tensor([[-0.0, 1.0]]))
-    assert row_keys(torch.tensor([[0.0, 1.0]])) != row_keys(torch.tensor([[1.0, 0.0]]))
-    many = torch.randint(0, 3, (20_000, 4))
-    _, inverse = many.unique(dim=0, return_inverse=True)
-    keys = row_keys(many)
-    assert len(set(zip(keys.tolist(), inverse.tolist(), strict=True))) == 81
-    assert len(most_frequent(keys, 1000)) == 81

@@ -8,7 +8,7 @@ from relbench.base import Database, Table
 
 from relbench_pretrain.evaluation.aggregates import Aggregates
 from relbench_pretrain.relational.graph import fit_schema
-from relbench_pretrain.relational.time import to_unix_seconds
+from relbench_pretrain.unix_time import to_unix_seconds
 
 DAY = 86_400
 

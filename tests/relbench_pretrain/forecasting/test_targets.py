@@ -11,10 +11,10 @@ from torch_frame import TensorFrame, stype
 
 from datamodules import ForecastDataModule
 from relbench_pretrain.forecasting import NUM_CLASSES, ForecastObjective, Forecasts, column_classes, forecasts
-from relbench_pretrain.forecasting.targets import COUNT_BOUNDS, DAY, Children
+from relbench_pretrain.forecasting.targets import COUNT_BOUNDS, Children
 from relbench_pretrain.sampling.seeds import SeedRows
 
-HORIZONS = [10, 60]
+HORIZONS, DAY = [10, 60], 86_400
 
 
 @pytest.fixture(scope="module")

@@ -25,8 +25,8 @@ from relbench_pretrain.relational.cache import CacheWarning, load_graph
 from relbench_pretrain.relational.database import load_database
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema
 from relbench_pretrain.relational.text import HashTextEmbedder
-from relbench_pretrain.relational.time import timestamp_seconds
 from relbench_pretrain.sampling import GraphIndex
+from relbench_pretrain.unix_time import timestamp_seconds
 
 pytestmark = pytest.mark.filterwarnings("ignore:Table 'values' is empty", "ignore:Table 'events', foreign key")
 

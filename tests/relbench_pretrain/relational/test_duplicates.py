@@ -7,7 +7,7 @@ from torch_frame import TensorFrame, stype
 from torch_frame.data import MultiEmbeddingTensor, MultiNestedTensor
 
 from relbench_pretrain.relational.columns import encode_table, fit_column
-from relbench_pretrain.relational.duplicates import number_duplicates
+from relbench_pretrain.relational.graph import number_duplicates
 from relbench_pretrain.relational.schema import TableSchema
 from relbench_pretrain.relational.stypes import infer_stype
 from relbench_pretrain.relational.text import HashTextEmbedder

@@ -18,7 +18,7 @@ from relbench_pretrain.relational.database import load_database, open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema, hide_columns
 from relbench_pretrain.relational.schema import CONSTANT_COLUMN, ForeignKey, GraphSchema, SchemaError
 from relbench_pretrain.relational.text import HashTextEmbedder
-from relbench_pretrain.relational.time import ALWAYS, timestamp_seconds
+from relbench_pretrain.unix_time import ALWAYS, timestamp_seconds
 
 CUT = timestamp_seconds("2020-01-07")
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from relbench.modeling.utils import to_unix_time
 
-from relbench_pretrain.relational.time import ALWAYS, timestamp_seconds, to_unix_seconds
+from relbench_pretrain.unix_time import ALWAYS, timestamp_seconds, to_unix_seconds
 
 TEXTS = ["1969-12-31 23:59:58", "1970-01-01", "2004-02-29 12:34:56", "2038-01-19 03:14:08"]
 SECONDS = [-2, 0, 1_078_058_096, 2**31]

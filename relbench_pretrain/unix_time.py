@@ -1,4 +1,4 @@
-"""The one place where times become integers: UNIX seconds in int64."""
+"""Times as integers: UNIX seconds in int64, and how long a day is."""
 
 from __future__ import annotations
 
