@@ -9,8 +9,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from relbench_pretrain.nn.shared_network import SharedNetwork
-from relbench_pretrain.pretrained.folder import save_network
+from relbench_pretrain.pretrained import SharedNetwork, save_network
 from relbench_pretrain.trainer.media import log_artifact, uploads_weights
 from relbench_pretrain.trainer.run_folder import leaves_files, run_folder
 

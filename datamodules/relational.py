@@ -11,11 +11,10 @@ from relbench.load import RelBenchDataset
 
 from datamodules.same_data import SameData
 from datamodules.transfer import pins_memory
-from relbench_pretrain.pretrained.folder import read_network
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph
-from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.schema import GraphSchema, stored_schema
 from relbench_pretrain.relational.specification import DatabaseSpecification
 from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 from relbench_pretrain.sampling import GraphIndex
@@ -144,7 +143,7 @@ class RelationalDataModule(SameData):
             self._graph = self.index.graph
 
     def _load(self) -> RelationalGraph:
-        schema = read_network(self.checkpoint).schema if self.checkpoint else None
+        schema = stored_schema(self.checkpoint) if self.checkpoint else None
         return load_graph(
             self.dataset,
             fitted_until=self.val_time,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from datamodules.resumable import ResumableDataModule
-from relbench_pretrain.pretrained.folder import CheckpointError
+from relbench_pretrain.pretrained import CheckpointError
 
 MOST_NAMED = 5
 """The most differences that an error names."""

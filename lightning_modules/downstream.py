@@ -19,12 +19,11 @@ from lightning_modules.training import optimizer_and_schedule
 from relbench_pretrain.evaluation.metrics import ERRORS, MAIN_METRIC, relbench_metrics
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.heads import MLPHead
-from relbench_pretrain.nn.task_network import TaskNetwork, encode_seeds
+from relbench_pretrain.nn.task_network import TaskNetwork, encode_seeds, load_backbone
 from relbench_pretrain.nn.time_encoder import TimeEncoder
 from relbench_pretrain.nn.two_tower import TwoTower
 from relbench_pretrain.pretrained.config import from_config, to_config
-from relbench_pretrain.pretrained.folder import load_backbone, read_network
-from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.relational.schema import GraphSchema, stored_schema
 from relbench_pretrain.relational.specification import TaskSpecification
 from relbench_pretrain.relational.tasks import TaskSpec
 from relbench_pretrain.trainer.specification import specification
@@ -122,7 +121,7 @@ class Downstream(Sharing, LightningModule):
         keep_copies(self)
         data = self.data()
         if self.checkpoint is not None and self.schema is None:
-            schema = read_network(self.checkpoint).schema
+            schema = stored_schema(self.checkpoint)
             found = data.schema.restricted(schema) if self.extra_tables else data.schema
             schema.require_same_structure(found, f"checkpoint '{self.checkpoint}'")
         if self.task is not None and (self.task.kind, self.task.entity_table) != (

@@ -34,11 +34,11 @@ from relbench_pretrain.knowledge_graph.mre.generator import (
     pair_loss,
 )
 from relbench_pretrain.knowledge_graph.mre.learner import Learner
+from relbench_pretrain.knowledge_graph.mre.learner_weights import load_learner
 from relbench_pretrain.knowledge_graph.mre.modalities import ModalitySpec
 from relbench_pretrain.knowledge_graph.mre.network import ExtrapolationNetwork
 from relbench_pretrain.knowledge_graph.mre.pairs import NeighborTable, RelationPairs, pair_vectors
 from relbench_pretrain.knowledge_graph.mre.tables import GraphTables, encode_entities, encode_graph
-from relbench_pretrain.pretrained.learner_weights import load_learner
 
 WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
 """Weights of the fusion losses (Cai et al. 2024, L_fusion)."""

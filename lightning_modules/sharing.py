@@ -7,7 +7,7 @@ from typing import Any, ClassVar, cast
 
 from lightning.pytorch import LightningModule
 
-from relbench_pretrain.nn.shared_network import SharedNetwork
+from relbench_pretrain.pretrained import SharedNetwork
 from relbench_pretrain.pretrained.config import to_config
 
 

@@ -27,14 +27,13 @@ from relbench_pretrain.commands.align import align
 from relbench_pretrain.commands.ask import ask
 from relbench_pretrain.commands.demo import demo
 from relbench_pretrain.commands.embed import embed
+from relbench_pretrain.commands.export import export
 from relbench_pretrain.datasets.shop.database import write_demo_database
 from relbench_pretrain.evaluation.baselines import baseline
 from relbench_pretrain.files import atomic_file
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError
-from relbench_pretrain.pretrained.folder import CheckpointError
-from relbench_pretrain.pretrained.safe_loading import not_plain
-from relbench_pretrain.pretrained.sharing import export
+from relbench_pretrain.pretrained.safe_loading import CheckpointError, not_plain
 from relbench_pretrain.relational.database import DatabaseError, DatasetError
 from relbench_pretrain.relational.schema import SchemaError
 from relbench_pretrain.relational.stypes import StypeError

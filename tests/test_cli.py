@@ -16,7 +16,8 @@ from jsonargparse import ArgumentParser
 
 from relbench_pretrain import from_pretrained
 from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
-from relbench_pretrain.pretrained.folder import load_backbone, read_network
+from relbench_pretrain.nn.task_network import load_backbone
+from relbench_pretrain.pretrained import read_network
 from relbench_pretrain.studies.experiments import expanded
 from relbench_pretrain.studies.study import experiment_plans, plan, study
 

@@ -18,7 +18,7 @@ from relbench_pretrain.evaluation.plots import plot_embeddings
 from relbench_pretrain.files import atomic_file
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.subgraph import Subgraph
-from relbench_pretrain.pretrained.folder import load_backbone
+from relbench_pretrain.nn.task_network import load_backbone
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import load_database, open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from relbench_pretrain.hypergraph.corpus.batches import NUM_SPECIAL, Specials, to_tokens
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 from relbench_pretrain.hypergraph.rows import widened
-from relbench_pretrain.nn.shared_network import SharedNetwork
+from relbench_pretrain.pretrained import SharedNetwork
+from relbench_pretrain.pretrained.card import CardText
 
 if TYPE_CHECKING:
     from transformers import BertModel
@@ -44,6 +45,8 @@ class NodeBert(SharedNetwork):
         positions: Whether a token knows its place; a hyperedge is a set, so without, the model need not learn that
             order means nothing.
     """
+
+    card = CardText("a masked model of hyperedges, from which a weighted hypergraph can be read out", "hypergraph")
 
     def __init__(
         self,
@@ -118,6 +121,10 @@ class NodeBert(SharedNetwork):
             return None
         nodes = self.nodes or [str(i) for i in range(self.num_nodes)]
         return {"nodes": nodes, "length": self.length, "padded": self.padded}
+
+    def data_facts(self) -> dict[str, Any]:
+        """Returns that the names of nodes are stored."""
+        return {"names in `config.json`": f"those of its {self.num_nodes} nodes"}
 
     def build_for(self, description: dict[str, Any]) -> None:
         """Creates the parameters for the nodes."""

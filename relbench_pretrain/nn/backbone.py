@@ -10,10 +10,11 @@ from torch import Tensor
 from torch_frame import TensorFrame
 
 from relbench_pretrain.nn.graph_sage import GraphEncoder
-from relbench_pretrain.nn.shared_network import SharedNetwork
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.nn.table_encoders import TableEncoder
 from relbench_pretrain.nn.time_encoder import TimeEncoder
+from relbench_pretrain.pretrained import SharedNetwork
+from relbench_pretrain.pretrained.card import CardText
 from relbench_pretrain.relational.schema import GraphSchema
 
 
@@ -26,6 +27,19 @@ class Backbone(SharedNetwork):
         time_encoder: Adds an encoding of each row's age; None leaves it out.
         channels: Width of all vectors.
     """
+
+    card = CardText(
+        "a backbone for relational databases: one vector for each row, in the context of its rows",
+        "tabular",
+        """To fine-tune it:
+
+```sh
+relbench-pretrain fit --config fine_tuning/demo --data.dataset DATASET --data.task TASK \\
+    --model.checkpoint {name} --model.start fine_tuned
+```
+
+""",
+    )
 
     def __init__(
         self,
@@ -61,6 +75,10 @@ class Backbone(SharedNetwork):
     def built_for(self) -> dict[str, Any] | None:
         """Returns the schema."""
         return None if self.schema is None else {"schema": self.schema.to_dict()}
+
+    def data_facts(self) -> dict[str, Any]:
+        """Returns how large the database is, and what time its statistics are from."""
+        return {} if self.schema is None else self.schema.facts()
 
     def build_for(self, description: dict[str, Any]) -> None:
         """Creates all parameters for the schema."""

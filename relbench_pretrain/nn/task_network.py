@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,12 +13,15 @@ from torch_geometric.data import HeteroData
 
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.heads import MLPHead
-from relbench_pretrain.nn.shared_network import SharedNetwork
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.nn.time_encoder import TimeEncoder
 from relbench_pretrain.nn.two_tower import PastInteractions, TwoTower
-from relbench_pretrain.relational.schema import GraphSchema
+from relbench_pretrain.pretrained import CheckpointError, SharedNetwork, from_config, load_network, to_config
+from relbench_pretrain.pretrained.card import CardText
+from relbench_pretrain.relational.schema import GraphSchema, stored_schema
 from relbench_pretrain.relational.tasks import BINARY, REGRESSION, TaskSpec
+
+log = logging.getLogger(__name__)
 
 
 class TaskNetwork(SharedNetwork):
@@ -50,6 +55,10 @@ class TaskNetwork(SharedNetwork):
         known = self.backbone.built_for()
         return None if known is None or self.task is None else known | {"task": asdict(self.task)}
 
+    def data_facts(self) -> dict[str, Any]:
+        """Returns what there is to say of the database."""
+        return self.backbone.data_facts()
+
     def build_for(self, description: dict[str, Any]) -> None:
         """Creates the parameters for schema and task."""
         task = description["task"]
@@ -63,6 +72,8 @@ class TaskNetwork(SharedNetwork):
 class EntityNetwork(TaskNetwork):
     """Predicts for rows of a table: classes or values; see :class:`TaskNetwork`."""
 
+    card = CardText("a network that predicts for rows of a relational database", "tabular")
+
     def build_head(self, task: TaskSpec) -> None:
         """Creates the head's parameters."""
         self.head.build(self.backbone.channels, task.num_outputs)  # type: ignore[call-arg]
@@ -74,6 +85,8 @@ class EntityNetwork(TaskNetwork):
 
 class RecommendationNetwork(TaskNetwork):
     """Scores rows of a table for rows of another; see :class:`TaskNetwork`."""
+
+    card = CardText("a network that recommends rows of a relational database", "recommendation")
 
     def build_head(self, task: TaskSpec) -> None:
         """Creates the towers."""
@@ -142,3 +155,36 @@ def past_interactions_of(batch: HeteroData, task: TaskSpec) -> PastInteractions:
         return met
     others = torch.arange(len(store.n_id), device=links.device) >= store.batch_size
     return PastInteractions(met.source[others], met.row[others], met.features[others])
+
+
+def load_backbone(source: str | Path, weights: bool = True, schema: GraphSchema | None = None) -> Backbone:
+    """Loads a backbone, that of a network for a task included.
+
+    Args:
+        source: The folder, or a name on the Hub.
+        weights: Whether to load the weights too, or only build the network with fresh ones.
+        schema: A schema that has further tables, to build the network for. What belongs to these has fresh weights.
+
+    Returns:
+        The backbone, built for the schema that it was trained on, or for the one given.
+
+    Raises:
+        CheckpointError: If the folder is missing, incomplete or unreadable, or the weights do not fit.
+        SchemaError: If the schema given differs in what both have.
+    """
+    mine = stored_schema(source)
+    further = schema is not None and schema.node_types != mine.node_types
+    if further:
+        mine.require_same_structure(schema.restricted(mine), f"checkpoint '{source}'")
+    network = load_network(source, weights)
+    known = network.backbone if isinstance(network, TaskNetwork) else network
+    if not isinstance(known, Backbone):
+        raise CheckpointError(f"'{source}' holds a {type(network).__name__}, not a Backbone")
+    if not further:
+        return known
+    backbone: Backbone = from_config(to_config(known))  # type: ignore[assignment]
+    backbone.build(schema)
+    if weights:
+        fresh = backbone.take_from(known)
+        log.info("%d of %d weights start fresh, for further tables", len(fresh), len(backbone.state_dict()))
+    return backbone

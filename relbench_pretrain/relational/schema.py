@@ -7,12 +7,15 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch_frame import stype
 from torch_frame.data.stats import StatType
+
+from relbench_pretrain.pretrained import CheckpointError, read_network
 
 EdgeType = tuple[str, str, str]
 
@@ -156,6 +159,17 @@ class GraphSchema:
         """Returns the part of this schema that is made of the tables of another one."""
         return replace(self, tables={name: table for name, table in self.tables.items() if name in other.tables})
 
+    def facts(self) -> dict[str, Any]:
+        """Returns what a model card says of the database: its size, and what time its statistics are from."""
+        until = "not stated"
+        if self.fitted_until is not None:
+            until = f"rows up to {datetime.fromtimestamp(self.fitted_until, UTC):%Y-%m-%d %H:%M:%S} (UTC)"
+        return {
+            "tables": len(self.tables),
+            "columns": sum(len(table.columns) for table in self.tables.values()),
+            "statistics and categories of columns, which `config.json` holds, are from": until,
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """Returns the schema in plain JSON types."""
         return asdict(self)
@@ -226,3 +240,21 @@ def _restore(stat: StatType, value: Any) -> Any:
 
 def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def stored_schema(source: str | Path) -> GraphSchema:
+    """Reads the schema of the database that a saved network was trained on.
+
+    Args:
+        source: The network's folder, or its name on the Hub.
+
+    Raises:
+        CheckpointError: If there is no such network, or it is none of databases.
+    """
+    saved = read_network(source)
+    if "schema" not in saved.built_for:
+        raise CheckpointError(f"'{saved.weights.parent}' holds no network of databases: {saved.config['class_path']}")
+    try:
+        return GraphSchema.from_dict(saved.built_for["schema"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"the schema in '{saved.weights.parent}' is damaged ({error!r})") from error

@@ -12,7 +12,7 @@ import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from relbench_pretrain.files import atomic_file
-from relbench_pretrain.pretrained.folder import CheckpointError
+from relbench_pretrain.pretrained import CheckpointError
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):

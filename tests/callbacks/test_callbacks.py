@@ -15,7 +15,8 @@ from datamodules import ContrastiveDataModule
 from lightning_modules import ContrastivePretraining
 from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast, RunningMagnitude
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder
-from relbench_pretrain.pretrained.folder import CheckpointError, load_backbone, read_network
+from relbench_pretrain.nn.task_network import load_backbone
+from relbench_pretrain.pretrained import CheckpointError, read_network
 
 
 def pretraining(**kwargs) -> ContrastivePretraining:

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from datamodules import EntityTaskDataModule, HypergraphDataModule, ZeroShotKGDataModule
 from relbench_pretrain.hypergraph import RandomHypergraph
-from relbench_pretrain.pretrained.folder import CheckpointError
+from relbench_pretrain.pretrained import CheckpointError
 from relbench_pretrain.relational.database import open_dataset
 
 

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from datamodules import EntityTaskDataModule
 from lightning_modules import FineTuning
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder, TemporalTransformer, TimeEncoder
-from relbench_pretrain.pretrained.folder import save_network
+from relbench_pretrain.pretrained import save_network
 from relbench_pretrain.relational.schema import SchemaError
 
 
@@ -48,7 +48,7 @@ def fit(module, data, folder, **kwargs) -> Trainer:
 
 @pytest.mark.parametrize("start", ["scratch", "random_frozen", "frozen", "fine_tuned"])
 def test_each_start_has_the_right_weights_and_trains_the_right_ones(start, data, checkpoint, tmp_path):
-    from relbench_pretrain.pretrained.folder import load_backbone
+    from relbench_pretrain.nn.task_network import load_backbone
 
     pretrained = load_backbone(checkpoint).state_dict()
     torch.manual_seed(1)
@@ -203,7 +203,7 @@ def test_past_labels_need_a_network_that_has_their_table(data, checkpoint, tmp_p
     "encoder", [GraphSAGE(), TemporalTransformer([4, 0], num_heads=2)], ids=["sage", "transformer"]
 )
 def test_weights_for_further_tables_are_fresh_and_the_others_those_of_the_checkpoint(encoder, data, tmp_path):
-    from relbench_pretrain.pretrained.folder import load_backbone
+    from relbench_pretrain.nn.task_network import load_backbone
 
     labels = EntityTaskDataModule("customer-churn", "demo-small", past_labels=True)
     labels.setup("fit")

@@ -16,8 +16,8 @@ from relbench_pretrain.knowledge_graph.mre import (
     MultimodalTraining,
     StructureConsolidator,
 )
-from relbench_pretrain.pretrained.folder import CheckpointError
-from relbench_pretrain.pretrained.learner_weights import load_learner
+from relbench_pretrain.knowledge_graph.mre.learner_weights import load_learner
+from relbench_pretrain.pretrained import CheckpointError
 
 QUIET = {
     "logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu",

@@ -11,7 +11,8 @@ from relbench_pretrain.knowledge_graph.mre.consolidator import StructureConsolid
 from relbench_pretrain.knowledge_graph.mre.generator import Critic, PairExtractor, RelationGenerator
 from relbench_pretrain.knowledge_graph.mre.learner import Learner
 from relbench_pretrain.knowledge_graph.mre.modalities import ModalityInputs, ModalitySpec
-from relbench_pretrain.nn.shared_network import SharedNetwork
+from relbench_pretrain.pretrained import SharedNetwork
+from relbench_pretrain.pretrained.card import CardText
 
 
 class ExtrapolationNetwork(SharedNetwork):
@@ -25,6 +26,12 @@ class ExtrapolationNetwork(SharedNetwork):
         generator: Makes vectors of relations from text and noise.
         critic: Tells the two apart.
     """
+
+    card = CardText(
+        "multimodal relation extrapolation: vectors of relations from texts",
+        "knowledge-graph",
+        "To begin a run with its learner: `--model.learner_weights {name}`.\n\n",
+    )
 
     def __init__(
         self,

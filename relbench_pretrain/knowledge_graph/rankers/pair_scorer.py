@@ -12,7 +12,8 @@ from torch import Tensor
 
 from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.episodes import Episode
-from relbench_pretrain.nn.shared_network import SharedNetwork
+from relbench_pretrain.pretrained import SharedNetwork
+from relbench_pretrain.pretrained.card import CardText
 
 
 class EntityContext(NamedTuple):
@@ -41,6 +42,10 @@ class EntityContext(NamedTuple):
 
 class PairScorer(SharedNetwork):
     """Base of what ranks candidates for a relation that has no triples."""
+
+    card = CardText(
+        "a ranker of pairs of entities under relations that are known by their texts alone", "knowledge-graph"
+    )
 
     @abstractmethod
     def forward(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from datamodules import EntityTaskDataModule
 from relbench_pretrain.commands.embed import embed
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder
-from relbench_pretrain.pretrained.folder import save_network
+from relbench_pretrain.pretrained import save_network
 from relbench_pretrain.relational.database import load_database, open_dataset
 from relbench_pretrain.relational.schema import SchemaError
 

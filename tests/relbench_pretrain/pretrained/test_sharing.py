@@ -22,18 +22,19 @@ from lightning_modules import (
     RelationExtrapolation,
 )
 from relbench_pretrain import from_pretrained, push_to_hub
+from relbench_pretrain.commands.export import export
 from relbench_pretrain.contrastive import LinkContrast, RowContrast
 from relbench_pretrain.hypergraph import NodeBert, Star
 from relbench_pretrain.knowledge_graph import PairRanker
 from relbench_pretrain.knowledge_graph.episodes import Episode, no_paths
 from relbench_pretrain.knowledge_graph.features.pair_features import NUM_FEATURES
 from relbench_pretrain.knowledge_graph.mre import M3AE, StructureConsolidator
+from relbench_pretrain.knowledge_graph.mre.learner_weights import load_learner
 from relbench_pretrain.knowledge_graph.mre.modalities import ModalityInput, ModalitySpec
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder, Subgraph, TimeEncoder
-from relbench_pretrain.pretrained import safe_loading, sharing
-from relbench_pretrain.pretrained.folder import CheckpointError, load_backbone, save_network
-from relbench_pretrain.pretrained.learner_weights import load_learner
-from relbench_pretrain.pretrained.sharing import export
+from relbench_pretrain.nn.task_network import load_backbone
+from relbench_pretrain.pretrained import CheckpointError, safe_loading, save_network
+from relbench_pretrain.pretrained import hub as hub_module
 
 
 class Harmful:
@@ -280,7 +281,7 @@ class Hub:
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     hub = Hub(tmp_path / "hub")
-    monkeypatch.setattr(sharing, "HfApi", hub)
+    monkeypatch.setattr(hub_module, "HfApi", hub)
     monkeypatch.setattr(safe_loading, "snapshot_download", hub.snapshot_download)
     return hub
 

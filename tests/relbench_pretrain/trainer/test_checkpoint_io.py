@@ -7,7 +7,7 @@ import os
 import pytest
 import torch
 
-from relbench_pretrain.pretrained.folder import CheckpointError
+from relbench_pretrain.pretrained import CheckpointError
 from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO, complete_checkpoint, newest_checkpoint
 
 

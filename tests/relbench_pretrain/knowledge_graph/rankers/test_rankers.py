@@ -14,7 +14,7 @@ from relbench_pretrain.knowledge_graph.episodes import Episode, no_paths
 from relbench_pretrain.knowledge_graph.features.pair_features import NUM_FEATURES
 from relbench_pretrain.knowledge_graph.rankers.boosted import BoostedRanker
 from relbench_pretrain.knowledge_graph.rankers.pair_ranker import MeanRanker, PairRanker
-from relbench_pretrain.pretrained.folder import save_network
+from relbench_pretrain.pretrained import save_network
 
 
 def episode(seed=0, features=True):

@@ -11,9 +11,10 @@ import torch
 
 from relbench_pretrain.hypergraph import NodeBert
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder
-from relbench_pretrain.pretrained import folder as checkpoints
-from relbench_pretrain.pretrained.folder import CheckpointError, load_backbone, load_network, read_network, save_network
-from relbench_pretrain.relational.schema import ColumnSchema, GraphSchema, TableSchema
+from relbench_pretrain.nn.task_network import load_backbone
+from relbench_pretrain.pretrained import CheckpointError, load_network, read_network, save_network
+from relbench_pretrain.pretrained import network as checkpoints
+from relbench_pretrain.relational.schema import ColumnSchema, GraphSchema, TableSchema, stored_schema
 
 STATS = {"MEAN": 0.0, "STD": 1.0, "QUANTILES": [0.0, 0.2, 0.5, 0.8, 1.0]}
 FILES = ["config.json", "model.safetensors"]
@@ -65,7 +66,7 @@ def test_backbones_of_earlier_versions_are_read(tmp_path):
     earlier = {"config": description["network"], "schema": description["built_for"]["schema"], "info": {"step": 7}}
     (folder / "backbone.json").write_text(json.dumps(earlier))
     (folder / "model.safetensors").rename(folder / "backbone.safetensors")
-    assert read_network(folder).schema == schema and read_network(folder).info == {"step": 7}
+    assert stored_schema(folder) == schema and read_network(folder).info == {"step": 7}
     again = load_backbone(folder)
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in backbone.state_dict().items())
     save_network(folder, backbone)  # and replaced

@@ -3,37 +3,81 @@
 from __future__ import annotations
 
 import json
-import logging
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
+from huggingface_hub import ModelCard, ModelHubMixin
 from safetensors.torch import save_file
+from torch import nn
 
 from relbench_pretrain.files import atomic_folder
-from relbench_pretrain.nn.backbone import Backbone
-from relbench_pretrain.nn.shared_network import SharedNetwork
-from relbench_pretrain.nn.task_network import TaskNetwork
+from relbench_pretrain.pretrained.card import CardText, model_card
 from relbench_pretrain.pretrained.config import from_config, to_config
 from relbench_pretrain.pretrained.safe_loading import CheckpointError, local_folder, read_tensors
-from relbench_pretrain.relational.schema import GraphSchema
-
-__all__ = [
-    "CheckpointError",
-    "SavedNetwork",
-    "load_backbone",
-    "load_network",
-    "made_network",
-    "read_network",
-    "save_network",
-]
-
-log = logging.getLogger(__name__)
 
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 EARLIER = {WEIGHTS: "backbone.safetensors", DESCRIPTION: "backbone.json"}
 """What the files of backbones were called in version 0.1."""
+
+Network = TypeVar("Network", bound="SharedNetwork")
+
+
+class SharedNetwork(nn.Module, ModelHubMixin):
+    """Base of the networks that can be shared: as a folder, and over the Hub by ``huggingface_hub``'s own methods.
+
+    ``save_pretrained``, ``from_pretrained`` and ``push_to_hub`` are those of :class:`huggingface_hub.ModelHubMixin`.
+    The constructor's arguments are kept as attributes, see :func:`to_config`, and what the parameters depend on
+    beside these is plain JSON.
+
+    Attributes:
+        card: What a model card says of networks of this class.
+        training_info: What the run noted that the weights are of: step, metrics, data and the like.
+    """
+
+    card: ClassVar[CardText] = CardText("a network", "relational-data")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.training_info: dict[str, Any] = {}
+
+    def built_for(self) -> dict[str, Any] | None:
+        """Returns in JSON types what the parameters were created for, None as long as there are none."""
+        return {}
+
+    def build_for(self, description: dict[str, Any]) -> None:
+        """Creates the parameters for what :meth:`built_for` returned; a second call changes nothing.
+
+        Args:
+            description: What another network of the same arguments was built for.
+        """
+
+    def data_facts(self) -> dict[str, Any]:
+        """Returns what a model card says of the data that the parameters were created for."""
+        return {}
+
+    def generate_model_card(self, *args: Any, repo_id: str | None = None, **facts: Any) -> ModelCard:
+        """Returns the model card.
+
+        Args:
+            args: None.
+            repo_id: What the network is called.
+            facts: What else is known, see :func:`model_card`.
+        """
+        return model_card(self, repo_id or type(self).__name__, **facts)
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        _write(save_directory, self, self.training_info)
+
+    @classmethod
+    def _from_pretrained(  # type: ignore[override]
+        cls: type[Network], *, model_id: str, revision: str | None = None, **options: Any
+    ) -> Network:
+        network = load_network(model_id, revision=revision)
+        if not isinstance(network, cls):
+            raise CheckpointError(f"'{model_id}' holds a {type(network).__name__}, not a {cls.__name__}")
+        return network.eval()
 
 
 class SavedNetwork(NamedTuple):
@@ -53,30 +97,16 @@ class SavedNetwork(NamedTuple):
     extra_state: dict[str, Any]
     weights: Path
 
-    @property
-    def schema(self) -> GraphSchema:
-        """The schema of the database that it was trained on.
-
-        Raises:
-            CheckpointError: If it is no network of databases.
-        """
-        if "schema" not in self.built_for:
-            raise CheckpointError(f"'{self.weights.parent}' holds no network of databases: {self.config['class_path']}")
-        try:
-            return GraphSchema.from_dict(self.built_for["schema"])
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"the schema in '{self.weights.parent}' is damaged ({error!r})") from error
-
 
 def save_network(
-    folder: str | Path, network: SharedNetwork, info: dict[str, Any] | None = None, card: str | None = None
+    folder: str | Path, network: SharedNetwork, info: dict[str, Any] | None = None, card: ModelCard | None = None
 ) -> Path:
     """Writes a network; the folder appears, or changes, only when all files are complete.
 
     Args:
         folder: The folder to write; an older network in it is replaced.
         network: A network that is built.
-        info: Plain values to keep with it.
+        info: Plain values to keep with it; those that it has itself by default.
         card: A model card to keep with it.
 
     Returns:
@@ -85,11 +115,19 @@ def save_network(
     Raises:
         CheckpointError: If the network is not built, the folder has other files in it, or ``info`` is not plain.
     """
+    folder = Path(folder).expanduser().absolute()
+    _require_own(folder)
+    with atomic_folder(folder, replace=True) as new:
+        _write(new, network, network.training_info if info is None else info)
+        if card is not None:
+            card.save(new / CARD)
+    return folder
+
+
+def _write(folder: Path, network: SharedNetwork, info: dict[str, Any]) -> None:
     built_for = network.built_for()
     if built_for is None:
         raise CheckpointError("the network has no parameters yet: build it first")
-    folder = Path(folder).expanduser().absolute()
-    _require_own(folder)
     state = network.state_dict()
     # Clones, because PyTorch Frame's encoders share constant buffers, which safetensors refuses.
     weights = {
@@ -100,19 +138,15 @@ def save_network(
     description = {
         "network": to_config(network),
         "built_for": built_for,
-        "info": info or {},
+        "info": info,
         "extra_state": {name: value for name, value in state.items() if name not in weights},
     }
     try:
         text = json.dumps(_finite(description), indent=1, allow_nan=False)
     except TypeError as error:
         raise CheckpointError(f"what is known of the network is not all plain values: {error}") from error
-    with atomic_folder(folder, replace=True) as new:
-        save_file(weights, new / WEIGHTS, metadata={"format": "pt"})
-        (new / DESCRIPTION).write_text(text, encoding="utf-8")
-        if card is not None:
-            (new / CARD).write_text(card, encoding="utf-8")
-    return folder
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    (folder / DESCRIPTION).write_text(text, encoding="utf-8")
 
 
 def _require_own(folder: Path) -> None:
@@ -182,7 +216,9 @@ def load_network(source: str | Path, weights: bool = True, revision: str | None 
     """
     saved = read_network(source, revision)
     found = {**read_tensors(saved.weights), **saved.extra_state} if weights else None
-    return made_network(saved.config, saved.built_for, found, saved.weights)
+    network = made_network(saved.config, saved.built_for, found, saved.weights)
+    network.training_info = saved.info
+    return network
 
 
 def made_network(
@@ -212,37 +248,3 @@ def made_network(
         except Exception as error:  # sizes, names, and whatever an extra state may say
             raise CheckpointError(f"the weights in '{path}' do not fit the network: {error}") from error
     return network
-
-
-def load_backbone(source: str | Path, weights: bool = True, schema: GraphSchema | None = None) -> Backbone:
-    """Loads a backbone, that of a network for a task included.
-
-    Args:
-        source: The folder, or a name on the Hub.
-        weights: Whether to load the weights too, or only build the network with fresh ones.
-        schema: A schema that has further tables, to build the network for. What belongs to these has fresh weights.
-
-    Returns:
-        The backbone, built for the schema that it was trained on, or for the one given.
-
-    Raises:
-        CheckpointError: If the folder is missing, incomplete or unreadable, or the weights do not fit.
-        SchemaError: If the schema given differs in what both have.
-    """
-    saved = read_network(source)
-    mine = saved.schema
-    further = schema is not None and schema.node_types != mine.node_types
-    if further:
-        mine.require_same_structure(schema.restricted(mine), f"checkpoint '{source}'")
-    network = load_network(source, weights)
-    known = network.backbone if isinstance(network, TaskNetwork) else network
-    if not isinstance(known, Backbone):
-        raise CheckpointError(f"'{source}' holds a {type(network).__name__}, not a Backbone")
-    if not further:
-        return known
-    backbone: Backbone = from_config(to_config(known))  # type: ignore[assignment]
-    backbone.build(schema)
-    if weights:
-        fresh = backbone.take_from(known)
-        log.info("%d of %d weights start fresh, for further tables", len(fresh), len(backbone.state_dict()))
-    return backbone
