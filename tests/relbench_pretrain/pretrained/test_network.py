@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import json
 import pickle
 from pathlib import Path
@@ -10,10 +12,12 @@ import pytest
 import torch
 
 from relbench_pretrain.hypergraph import NodeBert
+from relbench_pretrain.knowledge_graph import PairRanker, mre
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder
 from relbench_pretrain.nn.task_network import load_backbone
-from relbench_pretrain.pretrained import CheckpointError, load_network, read_network, save_network
+from relbench_pretrain.pretrained import CheckpointError, SharedNetwork, load_network, read_network, save_network
 from relbench_pretrain.pretrained import network as checkpoints
+from relbench_pretrain.pretrained.config import class_path
 from relbench_pretrain.relational.schema import ColumnSchema, GraphSchema, TableSchema, stored_schema
 
 STATS = {"MEAN": 0.0, "STD": 1.0, "QUANTILES": [0.0, 0.2, 0.5, 0.8, 1.0]}
@@ -159,3 +163,30 @@ def test_folders_with_other_files_are_not_replaced(tmp_path):
     with pytest.raises(CheckpointError, match="not all plain"):
         save_network(tmp_path / "new", bert(), {"graph": object()})
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_networks_have_the_methods_that_users_of_the_hub_know(tmp_path):
+    network = PairRanker(2, 8)
+    network.training_info = {"system": "EpisodicExtrapolation", "metrics": {"val/score": 0.5}}
+    network.save_pretrained(tmp_path / "ranker")
+    assert sorted(path.name for path in (tmp_path / "ranker").iterdir()) == [
+        "README.md", "config.json", "model.safetensors"
+    ]  # fmt: skip
+    assert "| val/score | 0.5 |" in (tmp_path / "ranker" / "README.md").read_text()
+    again = PairRanker.from_pretrained(tmp_path / "ranker")
+    assert not again.training and again.training_info == network.training_info
+    assert str(again.state_dict()) == str(network.state_dict())
+    with pytest.raises(CheckpointError, match="holds a PairRanker, not a Backbone"):
+        Backbone.from_pretrained(tmp_path / "ranker")
+
+
+def test_the_networks_of_this_package_are_named_by_the_package_that_exports_them():
+    kinds, found = [SharedNetwork], []
+    while kinds:
+        kind = kinds.pop()
+        kinds += kind.__subclasses__()
+        if kind.__module__.startswith("relbench_pretrain.") and not inspect.isabstract(kind):
+            found.append(class_path(kind))
+    assert {"relbench_pretrain.nn.Backbone", class_path(mre.ExtrapolationNetwork)} <= set(found)
+    packages = [path.rpartition(".")[0] for path in found]
+    assert all(hasattr(importlib.import_module(package), "__path__") for package in packages), found
