@@ -67,7 +67,7 @@ def _count_epochs(trainer: Trainer) -> None:
 
 def _count_steps(trainer: Trainer) -> None:
     """Counts the steps of an epoch anew that was begun by another number of processes."""
-    loader = trainer.train_dataloader
+    loader: Any = trainer.train_dataloader
     others = {size for size, _ in getattr(getattr(loader, "order", None), "taken", ())} - {trainer.world_size}
     if others:
         rank_zero_info(

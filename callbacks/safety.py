@@ -50,7 +50,7 @@ class FiniteLoss(Callback):
     """
 
     def __init__(self) -> None:
-        self._wrong: Tensor | None = None
+        self._non_finite: Tensor | None = None
         self._since = 0
 
     def on_train_batch_end(
@@ -59,8 +59,8 @@ class FiniteLoss(Callback):
         """Looks at the loss; under manual optimisation, at the losses that are logged."""
         losses = [outputs["loss"]] if isinstance(outputs, dict) and "loss" in outputs else logged_losses(trainer)
         for loss in losses:
-            wrong = ~torch.isfinite(loss.detach()).all()
-            self._wrong = wrong if self._wrong is None else self._wrong | wrong
+            found = ~torch.isfinite(loss.detach()).all()
+            self._non_finite = found if self._non_finite is None else self._non_finite | found
         every = cast(Any, trainer).log_every_n_steps  # Lightning sets it without declaring it
         if every and trainer.global_step % every == 0:
             self._look(trainer)
@@ -74,16 +74,16 @@ class FiniteLoss(Callback):
         self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:
-        wrong = self._wrong is not None and bool(self._wrong)
+        found = self._non_finite is not None and bool(self._non_finite)
         # All processes stop where one has to: the others would wait for it.
-        if trainer.strategy.reduce_boolean_decision(wrong, all=False):
-            self._wrong = None
+        if trainer.strategy.reduce_boolean_decision(found, all=False):
+            self._non_finite = None
             raise NonFiniteError(
                 f"the training loss was NaN or infinite between the steps {self._since} and {trainer.global_step}; "
                 "nothing was written since. Try a smaller learning rate, trainer.gradient_clip_val, precision 32-true "
                 "or bf16-mixed in place of 16-mixed; trainer.detect_anomaly=true names the operation that made it"
             )
-        self._wrong, self._since = None, trainer.global_step
+        self._non_finite, self._since = None, trainer.global_step
 
 
 def logged_losses(trainer: Trainer) -> list[Tensor]:

@@ -54,7 +54,7 @@ class Throughput(Callback):
         """Starts the clock, and listens to when batches are asked for and when they come."""
         self._clock, self._flops_per_row = _Clock(trainer.strategy.root_device), {}
         self._peak = peak_flops(trainer) if self.count_flops else None
-        self._begin()
+        self._begin(self._clock)
         self._profiler: Any = cast(Any, trainer).profiler  # Lightning sets it without declaring it
         self._listened = _listen(self._profiler, self._clock)
 
@@ -70,15 +70,16 @@ class Throughput(Callback):
     ) -> None:
         """Adds up, and logs."""
         rows = cast(CountsRows, pl_module).num_rows(batch)
+        if self._clock is None:
+            return
         if self._counter is not None:
-            self._stop_counting()
-            self._flops_per_row[type(batch)] = self._counted / max(rows, 1)
-            self._begin()  # counting is slow
+            self._flops_per_row[type(batch)] = self._stop_counting(self._counter) / max(rows, 1)
+            self._begin(self._clock)  # counting is slow
             return
         self._rows += rows
         self._flops += rows * self._flops_per_row.get(type(batch), 0.0)
         if trainer._logger_connector.should_update_logs:
-            self._log(pl_module)
+            self._log(pl_module, self._clock)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops the clock."""
@@ -98,12 +99,12 @@ class Throughput(Callback):
         """Listens no more."""
         self._close()
 
-    def _begin(self) -> None:
+    def _begin(self, clock: _Clock) -> None:
         self._rows, self._flops = 0, 0.0
-        self._clock.restart()
+        clock.restart()
 
-    def _log(self, pl_module: LightningModule) -> None:
-        total, passed = self._clock.read()
+    def _log(self, pl_module: LightningModule, clock: _Clock) -> None:
+        total, passed = clock.read()
         seconds = max(total - passed["pause"], 1e-9)
         rates = {"rows_per_second": self._rows / seconds}
         means = {"data_wait": passed["wait"] / seconds}
@@ -111,22 +112,24 @@ class Throughput(Callback):
             means["teraflops"] = self._flops / seconds / 1e12
         if self._flops and self._peak:
             means["mfu"] = self._flops / seconds / self._peak
-        peaks = {"peak_memory_gib": _peak_memory(self._clock.device) / 2**30}
+        peaks = {"peak_memory_gib": _peak_memory(clock.device) / 2**30}
         for how, values in (("sum", rates), ("mean", means), ("max", peaks)):
             pl_module.log_dict(
                 {f"throughput/{name}": value for name, value in values.items()},
                 on_step=True, on_epoch=False, reduce_fx=how, sync_dist=True, batch_size=1,
             )  # fmt: skip
-        self._begin()
+        self._begin(clock)
 
-    def _stop_counting(self) -> None:
-        self._counted = self._counter.get_total_flops()
+    def _stop_counting(self, counter: FlopCounterMode) -> int:
+        """Returns the operations that were counted."""
+        counted = counter.get_total_flops()
         self._counting.close()
         self._counter = None
+        return counted
 
     def _close(self) -> None:
         if self._counter is not None:
-            self._stop_counting()
+            self._stop_counting(self._counter)
         if self._clock is not None:
             self._profiler.start, self._profiler.stop = self._listened
             self._clock = None

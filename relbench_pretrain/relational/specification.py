@@ -1,4 +1,4 @@
-"""What data of a relational database tell networks and callbacks of themselves."""
+"""Specifications that DataModules of relational databases hand over to networks and callbacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DatabaseSpecification:
     """A database whose rows are to be encoded.
 
     Args:
-        about: What a model card says of the data.
+        about: The description of the data for a model card.
         dataset: The name of the dataset.
         schema: The schema that the features are encoded under.
     """
@@ -36,7 +36,7 @@ class ForecastSpecification(DatabaseSpecification):
     """A database with rows to come as targets.
 
     Args:
-        chance: What guessing costs, by table and target; see :meth:`Forecasts.chance`.
+        chance: The losses of guessing, by table and target; see :meth:`Forecasts.chance`.
     """
 
     handed_over_by = "datamodules.ForecastDataModule"
@@ -49,7 +49,7 @@ class TaskSpecification(DatabaseSpecification):
     """A database with a task on it.
 
     Args:
-        task: What a network must know of the task.
+        task: The task in plain types, as a network needs it.
         labels: RelBench's task object, which holds the labels and computes the metrics to report.
         regimes: The time regimes of the test loaders, in their order.
         predict_split: The split that is predicted, in the first of the regimes.

@@ -188,7 +188,7 @@ class WandbLogger(lightning_loggers.WandbLogger):
     def _begin(self) -> None:
         import wandb
 
-        folder = Path(self.save_dir).absolute()
+        folder = Path(self.save_dir or ".").absolute()
         folder.mkdir(parents=True, exist_ok=True)
         self._wandb_init["dir"] = str(folder)  # the process that writes may have another working directory
         self._wandb_init["settings"] = wandb.Settings(init_timeout=self.init_timeout)

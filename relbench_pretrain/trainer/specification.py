@@ -1,4 +1,4 @@
-"""The one door between a DataModule and what is trained on it: a typed specification that it hands over."""
+"""Reads what modules and callbacks may know of the data: the typed specification that a DataModule hands over."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ S = TypeVar("S", bound="Specification")
 
 
 class Specification(Protocol):
-    """What data tell of themselves; a frozen dataclass of plain values, schemas, and loaders where none else will do.
+    """Describes data: a frozen dataclass of plain values and schemas, and of loaders where nothing else will do.
 
     Attributes:
         handed_over_by: The DataModules that hand it over, for messages.
@@ -21,7 +21,7 @@ class Specification(Protocol):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a model card says of the data."""
+        """The description of the data for a model card."""
 
 
 class SpecificationError(TypeError):
@@ -60,8 +60,11 @@ def specification(trainer: Trainer, kind: type[S], wanted_by: LightningModule | 
 
 def found_specification(trainer: Trainer) -> Any:
     """Returns the specification of the data at hand whatever its kind, None for none."""
-    for owner in (trainer.lightning_module, getattr(trainer, "datamodule", None)):
-        # A property is found in the class, so that an error within it is not taken for its absence.
-        if getattr_static(owner, "specification", None) is not None and owner.specification is not None:
-            return owner.specification
+    owners: list[Any] = [trainer.lightning_module, getattr(trainer, "datamodule", None)]
+    for owner in owners:
+        # A property is looked for in the class, so that an error within it is not taken for its absence.
+        if getattr_static(owner, "specification", None) is not None:
+            found = owner.specification
+            if found is not None:
+                return found
     return None
