@@ -1,10 +1,10 @@
-"""Draws a second trained on: ours under Lightning's Trainer against Hugging Face's Trainer, in turns in one process.
+"""Samples a second trained on: ours under Lightning's Trainer against Hugging Face's Trainer, in turns in one process.
 
     python benchmarks/masked_modeling.py                 # a head on masked places only; equal batches, nothing merged
     python benchmarks/masked_modeling.py --merge         # equal contexts of a batch are computed once
     python benchmarks/masked_modeling.py --bf16          # both in bfloat16
 
-Both train a BERT of the same size from scratch on the same draws from a random graph, with AdamW at the same rate and
+Both train a BERT of the same size from scratch on the same samples of a random graph, with AdamW at the same rate and
 batch. The peer is ``BertForMaskedLM`` with ``DataCollatorForLanguageModeling`` and a masking probability of one half,
 which masks one of the two nodes on average. Without dropout merging is exact. Start-up is not timed: of every run the
 steps after the first tenth are. Prints one JSON object. Needs ``accelerate`` beside ``transformers``.
@@ -89,7 +89,7 @@ class Sequences(Dataset):
 def ours(args: argparse.Namespace) -> float:
     torch.manual_seed(0)
     data = HypergraphDataModule(
-        ConnectedRandomGraph(args.nodes), args.draws, masking=OneNode(), batch_size=args.batch, merge=args.merge,
+        ConnectedRandomGraph(args.nodes), args.samples, masking=OneNode(), batch_size=args.batch, merge=args.merge,
         keep_order=True,
     )  # fmt: skip
     module = MaskedModeling(NodeBert(**SIZE, dropout=0.0), partial(torch.optim.AdamW, lr=1e-3))
@@ -105,7 +105,7 @@ def ours(args: argparse.Namespace) -> float:
 
 def peer(args: argparse.Namespace) -> float:
     torch.manual_seed(0)
-    data = HypergraphDataModule(ConnectedRandomGraph(args.nodes), args.draws)
+    data = HypergraphDataModule(ConnectedRandomGraph(args.nodes), args.samples)
     data.setup("fit")
     rows = torch.from_numpy(data.rows[: data.num_training]).long()
     special = {name: args.nodes + i for i, name in enumerate(("[PAD]", "[CLS]", "[SEP]", "[MASK]", "[UNK]"))}
@@ -139,7 +139,7 @@ def peer(args: argparse.Namespace) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1_000)
-    parser.add_argument("--draws", type=int, default=100_000)
+    parser.add_argument("--samples", type=int, default=100_000)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--rounds", type=int, default=5)
@@ -158,7 +158,7 @@ def main() -> None:
     ratios = sorted(a / b for a, b in speeds)
     report(
         benchmark="masked_modeling",
-        unit="draws/s",
+        unit="samples/s",
         network=f"BERT, {SIZE['num_layers']} x {SIZE['width']}, {args.nodes} nodes",
         precision="bf16" if args.bf16 else "float32",
         merge=args.merge,

@@ -1,4 +1,4 @@
-"""Corpora drawn from a weighted hypergraph, masked."""
+"""The data of masked modelling: corpora sampled from a weighted hypergraph, in masked batches."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from datamodules.same_data import SameData
 from datamodules.transfer import pins_memory
 from relbench_pretrain.epochs import BatchOrder, NumberedBatches, PassBatches, ResumableLoader
 from relbench_pretrain.hypergraph.corpus.batches import FreshBatches, MaskedBatches
-from relbench_pretrain.hypergraph.corpus.corpus import Corpus, counted, node_frequency
+from relbench_pretrain.hypergraph.corpus.corpus import Corpus, node_frequency
 from relbench_pretrain.hypergraph.corpus.masking import Masking, OneNode
 from relbench_pretrain.hypergraph.corpus.sampling import IndependentSampling, Sampling
 from relbench_pretrain.hypergraph.generators import HypergraphSource
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
+from relbench_pretrain.hypergraph.specification import HypergraphSpecification
 
 
 class HypergraphDataModule(SameData):
-    """Draws hyperedges from a hypergraph and masks them.
+    """Samples hyperedges from a hypergraph and masks their nodes.
 
-    The first draws are for training, the next for validation and the last for the test.
+    The first samples are for training, the next for validation and the last for the test.
 
     Args:
         graph: The hypergraph.
-        num_samples: Draws for training, validation and test together.
-        sampling: How they are drawn; independently by default.
-        masking: What is masked; one node of each draw by default.
-        batch_size: The most draws per batch.
-        batches_per_epoch: Batches per epoch; by default as many as make a pass over the training draws.
-        held_out: Share of the draws that is for validation, and again for the test.
-        keep_order: Whether a sequence has the nodes in the order of the draw, as in the paper. A hyperedge is a set,
+        num_samples: Hyperedges to sample, for training, validation and test together.
+        sampling: How they are sampled; independently by default.
+        masking: What is masked; one node of each sample by default.
+        batch_size: The most samples per batch.
+        batches_per_epoch: Batches per epoch; by default as many as make a pass over the training samples.
+        held_out: Share of the samples that is for validation, and again for the test.
+        keep_order: Whether a sequence has the nodes in the order of the sample, as in the paper. A hyperedge is a set,
             so otherwise its nodes are sorted, and a model has half, or less, to learn.
         merge: Whether equal sequences of a batch are computed once; the loss is the same but for dropout.
-        fresh: Whether training draws are made anew without end in place of going over the same ones.
+        fresh: Whether training samples are made anew without end in place of going over the same ones.
         renamed: Whether nodes come under other names and in another order, by the seed: a corpus of another modality.
         modality: With ``renamed``, what the new names begin with.
-        cache_dir: Where the draws are kept as memory-mapped files, which processes share; in memory by default.
+        cache_dir: Where the samples are kept as memory-mapped files, which processes share; in memory by default.
         num_workers: Processes that make batches beside the training process.
-        seed: Seeds draws, masks and order.
+        seed: Seeds samples, masks and order.
     """
 
     def __init__(
@@ -70,9 +71,11 @@ class HypergraphDataModule(SameData):
         if not 0 < held_out < 0.5:
             raise HypergraphError(f"held_out must be above 0 and below 0.5, got {held_out}")
         if int(held_out * num_samples) < 1:
-            raise HypergraphError(f"held_out {held_out} of {num_samples} draws is not one draw: take more of either")
+            raise HypergraphError(f"held_out {held_out} of {num_samples} samples is less than one: take more of either")
         if batch_size < 1 or (batches_per_epoch or 1) < 1:
-            raise HypergraphError(f"batches need a draw or more, got {batch_size} draws, {batches_per_epoch} batches")
+            raise HypergraphError(
+                f"batches need a sample or more, got batch_size {batch_size}, batches_per_epoch {batches_per_epoch}"
+            )
         self.source, self.num_samples, self.held_out = graph, num_samples, held_out
         self.sampling, self.masking = sampling or IndependentSampling(), masking or OneNode()
         self.batch_size, self.batches_per_epoch = batch_size, batches_per_epoch
@@ -80,33 +83,50 @@ class HypergraphDataModule(SameData):
         self.renamed, self.modality = renamed, modality
         self.cache_dir, self.num_workers, self.seed = cache_dir, num_workers, seed
         self.truth: Hypergraph | None = None
+        self.hidden_names: list[str] | None = None
 
     def fingerprint(self) -> dict[str, str | int]:
-        """Returns the sizes of the hypergraph and its draws, their seed, and a hash of both."""
+        """Returns the sizes of the hypergraph and its corpus, the seed, and a hash of both."""
         return {
             "dataset": getattr(self.source, "path", type(self.source).__name__),
             "nodes": self.truth.num_nodes,
             "hyperedges": self.truth.num_edges,
-            "draws": self.num_samples,
+            "samples": self.num_samples,
             "seed": self.seed,
             "corpus": self.corpus_name,
         }
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Takes the state of a checkpoint; see :class:`SameData`."""
+        data = state_dict.get("data")
+        if data is not None and "draws" in data:  # as earlier versions called the samples
+            state_dict = {**state_dict, "data": {"samples" if k == "draws" else k: v for k, v in data.items()}}
+        super().load_state_dict(state_dict)
+
     @property
     def about(self) -> dict[str, Any]:
-        """What a model card says of the data."""
-        kinds = {"dataset": self.source, "draws": self.sampling, "masking": self.masking}
+        """The data, for a model card."""
+        kinds = {"dataset": self.source, "sampling": self.sampling, "masking": self.masking}
         found: dict[str, Any] = {name: type(part).__name__ for name, part in kinds.items()}
-        sizes = {"nodes": self.num_nodes, "hyperedges": self.truth.num_edges, "training draws": self.num_training}
-        return found | sizes
+        sizes = {"nodes": self.truth.num_nodes, "hyperedges": self.truth.num_edges}
+        return found | sizes | {"training samples": self.num_training}
+
+    @cached_property
+    def specification(self) -> HypergraphSpecification:
+        """The description of the hypergraph and its samples, once they are there."""
+        training, held_out = np.split(self.rows, [self.num_training])
+        return HypergraphSpecification(
+            self.about, self.truth, training, held_out if self.fresh else training, self.masking, self.seed,
+            self.hidden_names,
+        )  # fmt: skip
 
     def prepare_data(self) -> None:
-        """Writes the draws, where they are kept in files, on one process of a host."""
+        """Writes the samples, where they are kept in files, on one process of a host."""
         if self.cache_dir is not None:
             self._corpus(self._hypergraph()).memory_mapped(self.cache_dir)
 
     def setup(self, stage: str) -> None:
-        """Makes the hypergraph and the draws."""
+        """Makes the hypergraph and the corpus."""
         if self.truth is not None:
             return
         self.truth = self._hypergraph()
@@ -125,40 +145,14 @@ class HypergraphDataModule(SameData):
         return graph.renamed(order, [f"{self.modality}{i}" for i in range(graph.num_nodes)])
 
     def _corpus(self, graph: Hypergraph) -> Corpus:
-        # Two modalities of one hypergraph are seen through draws of their own.
+        # Two modalities of one hypergraph are seen through samples of their own.
         seed = [self.seed, *self.modality.encode()] if self.renamed else [self.seed]
         return Corpus(graph, self.sampling, self.num_samples, seed)
 
     @property
     def num_training(self) -> int:
-        """The number of training draws."""
+        """The number of training samples."""
         return self.num_samples - 2 * int(self.held_out * self.num_samples)
-
-    @property
-    def num_counted(self) -> int:
-        """The number of draws in ``counts``."""
-        return self.num_samples - self.num_training if self.fresh else self.num_training
-
-    @property
-    def num_nodes(self) -> int:
-        """The number of nodes."""
-        return self.truth.num_nodes
-
-    @property
-    def length(self) -> int:
-        """The most tokens in a sequence."""
-        return self.truth.largest_arity + 2
-
-    @property
-    def padded(self) -> bool:
-        """Whether sequences differ in length."""
-        return bool((self.truth.arity != self.truth.largest_arity).any())
-
-    @cached_property
-    def counts(self) -> Hypergraph:
-        """What counting makes of the training draws; of the others, where training draws are made anew."""
-        rows = self.rows[self.num_training :] if self.fresh else self.rows[: self.num_training]
-        return counted(rows, self.num_nodes, self.truth.nodes)[0]
 
     def train_dataloader(self) -> ResumableLoader:
         rank, world = self.process
@@ -172,7 +166,7 @@ class HypergraphDataModule(SameData):
             order = NumberedBatches(self.batches_per_epoch or -(-len(batches) // world), rank, world)
         else:
             rows = self.rows[: self.num_training]
-            batches = MaskedBatches(rows, self.num_nodes, self.masking, self.batch_size, self.seed,
+            batches = MaskedBatches(rows, self.truth.num_nodes, self.masking, self.batch_size, self.seed,
                                     world_size=world, **settings)  # fmt: skip
             order = PassBatches(len(rows), self.batch_size, rank, world)
             if self.batches_per_epoch is not None:
@@ -186,17 +180,17 @@ class HypergraphDataModule(SameData):
         return self._held_out_loader(2)
 
     def _held_out_loader(self, part: int) -> ResumableLoader:
-        """Returns the batches of the draws for validation (1) or the test (2), always the same."""
+        """Returns the batches of the samples for validation (1) or the test (2), always the same."""
         size = int(self.held_out * self.num_samples)
         first = self.num_training + (part - 1) * size
         rank, world = self.process
         batch_size = max(self.batch_size, 8_192)
         batches = MaskedBatches(
-            self.rows[first : first + size], self.num_nodes, self.masking, batch_size, self.seed + part,
+            self.rows[first : first + size], self.truth.num_nodes, self.masking, batch_size, self.seed + part,
             self.keep_order, self.merge, world, shuffle=False,
         )  # fmt: skip
         if len(batches) > size:
-            raise HypergraphError(f"{size} held-out draws cannot be shared out to {world} processes; take more")
+            raise HypergraphError(f"{size} held-out samples cannot be shared out to {world} processes; take more")
         order = NumberedBatches(len(batches) // world, rank, world, again=True)
         return ResumableLoader(self._loader(batches, order, 0), order)
 

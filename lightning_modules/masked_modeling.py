@@ -16,10 +16,12 @@ from relbench_pretrain.distributed import process_mean
 from relbench_pretrain.hypergraph.corpus.batches import MaskedBatch
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 from relbench_pretrain.hypergraph.model import NodeBert
+from relbench_pretrain.hypergraph.specification import HypergraphSpecification
+from relbench_pretrain.trainer.specification import specification
 
 
 class MaskedModeling(Sharing, LightningModule):
-    """Learns which nodes a hyperedge has, from the others, by the cross-entropy of masked nodes.
+    """Learns to predict the masked nodes of a hyperedge from its others, by cross-entropy.
 
     Source: Chen et al. 2024, section 4: the optimum is P(u|c) = w(c∪u) / Σ_v w(c∪v).
 
@@ -28,9 +30,13 @@ class MaskedModeling(Sharing, LightningModule):
         optimizer: The optimiser.
         lr_scheduler: A schedule stepped after every batch, or None.
         compile: Whether the network is compiled by ``torch.compile``.
+
+    Attributes:
+        specification: The description of the data, for training on loaders without a DataModule.
     """
 
     shared_prefix = "network."
+    specification: HypergraphSpecification | None = None
 
     def __init__(
         self,
@@ -50,7 +56,7 @@ class MaskedModeling(Sharing, LightningModule):
 
     def setup(self, stage: str) -> None:
         """Takes the nodes of the data at hand; they have to be those of a checkpoint that was loaded."""
-        data = self.trainer.datamodule
+        data = specification(self.trainer, HypergraphSpecification, self)
         if self.nodes is not None:
             _require_same(self.nodes, self.length, data.truth.nodes, data.length)
         self.nodes, self.length, self.padded = data.truth.nodes, data.length, data.padded
@@ -72,7 +78,7 @@ class MaskedModeling(Sharing, LightningModule):
         """Returns the mean cross-entropy of the masked nodes, each as often as it came."""
         log_p = self(batch).float().log_softmax(-1)
         total = batch.times.sum()
-        if self.training:  # each draw weighs the same, on whichever process it is
+        if self.training:  # each sample weighs the same, on whichever process it is
             total = process_mean(total)
         return -(log_p[batch.masked, batch.node] * batch.times).sum() / total
 
@@ -88,11 +94,11 @@ class MaskedModeling(Sharing, LightningModule):
         self._log_held_out("test", batch)
 
     def _log_held_out(self, stage: str, batch: MaskedBatch) -> None:
-        # Batches of held-out draws differ by at most one draw, so each counts the same.
+        # Batches of held-out samples differ by at most one sample, so each counts the same.
         self.log(f"{stage}/loss", self.loss(batch), prog_bar=True, batch_size=1, sync_dist=True)
 
     def log_conditionals(self, contexts: np.ndarray, masked: int = 1) -> np.ndarray:
-        """Returns what the network makes of contexts; see :meth:`NodeBert.log_conditionals`."""
+        """Returns the log-probability of every node beside contexts; see :meth:`NodeBert.log_conditionals`."""
         return self.network.log_conditionals(contexts, masked)
 
     def num_rows(self, batch: MaskedBatch) -> int:
@@ -108,7 +114,7 @@ class MaskedModeling(Sharing, LightningModule):
         return self.network
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        """Stores what the vocabulary is."""
+        """Stores the vocabulary."""
         super().on_save_checkpoint(checkpoint)
         store_arguments(self, checkpoint)
         checkpoint["hypergraph"] = {"nodes": self.nodes, "length": self.length, "padded": self.padded}

@@ -56,6 +56,7 @@ MODULES = {
 CLASSES = {
     "relbench_pretrain.hypergraph.BiasedDraws": "relbench_pretrain.hypergraph.BiasedSampling",
     "relbench_pretrain.hypergraph.CorrelatedDraws": "relbench_pretrain.hypergraph.CorrelatedSampling",
+    "relbench_pretrain.hypergraph.Draws": "relbench_pretrain.hypergraph.Sampling",
     "relbench_pretrain.hypergraph.DriftingDraws": "relbench_pretrain.hypergraph.DriftingSampling",
     "relbench_pretrain.hypergraph.IndependentDraws": "relbench_pretrain.hypergraph.IndependentSampling",
     "relbench_pretrain.hypergraph.NoisyDraws": "relbench_pretrain.hypergraph.NoisySampling",

@@ -140,7 +140,7 @@ def test_lightning_packages_stay_behind_their_doors(package):
 def test_data_are_asked_through_one_door():
     found = {path.stem for package in TOP for path in files_of(package) if asks_data_module(path.read_text())}
     assert found <= {"specification", "relation_extrapolation", "episodic_extrapolation", "zero_shot_ranking",
-                     "masked_modeling", "recovery", "sharing", "exports"}  # fmt: skip
+                     "sharing", "exports"}  # fmt: skip
 
 
 def asks_data_module(text: str) -> bool:

@@ -1,21 +1,23 @@
-"""Asking language models for the edges of graphs of concepts, and what their answers are worth."""
+"""The command ``ask``: asks language models for the edges of graphs of concepts, and scores their answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 
 from relbench_pretrain.evaluation.tables import markdown
-from relbench_pretrain.hypergraph import Hypergraph, HypergraphError
-from relbench_pretrain.hypergraph.concepts.answers import answer_dissimilarity, edge_prompt, parse_answer
-from relbench_pretrain.hypergraph.concepts.assertions import read_assertions
-from relbench_pretrain.hypergraph.concepts.graphs import grow, read_concept_graphs
-from relbench_pretrain.hypergraph.concepts.language_model import LanguageModel, StoredAnswers, ask_once
-
-COUNTS = ["true_edges", "edges", "wrong_edges", "self_loops", "unknown"]
-RATIOS = ["induced", "entrywise", "precision", "recall"]
+from relbench_pretrain.hypergraph.concepts.graphs import concept_graphs
+from relbench_pretrain.hypergraph.concepts.language_model import (
+    COUNTS,
+    RATIOS,
+    LanguageModel,
+    StoredAnswers,
+    ask_for_graph,
+)
+from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 
 
 def ask(
@@ -27,7 +29,7 @@ def ask(
     depth: int = 3,
     language: str = "en",
 ) -> None:
-    """Asks language models for the edges of graphs of concepts, and writes how far the answers are from the truth.
+    """Asks language models for the edges of graphs of concepts, and scores their answers against the true edges.
 
     Every answer of a model is kept in ``answers.jsonl`` as it comes, so that a run that was interrupted goes on where
     it was. The results are ``answers.csv``, a row for every graph and model, and ``answers.md``, with the means.
@@ -46,16 +48,14 @@ def ask(
     Raises:
         HypergraphError: If a file is missing or bad, or has no such graph or answer.
     """
-    if Path(graphs).suffix == ".json":
-        truths = _stored_graphs(graphs, sources)
-    else:
-        truths = _grown_graphs(graphs, sources, width, depth, language)
+    truths = concept_graphs(graphs, sources, width, depth, language)
+    asked = list(product(_distinct(models or StoredAnswers.of_every_model(graphs)), truths))
     folder = Path(output_dir)
     rows = []
-    for model in _distinct(models or _stored_models(graphs)):
-        for source, truth in truths.items():
-            rows.append(_row(model, source, truth, width, folder / "answers.jsonl"))
-            print(f"{model.name}, {source}: {rows[-1]['wrong_edges']} wrong edges", flush=True)
+    for number, (model, source) in enumerate(asked, start=1):
+        rows.append(ask_for_graph(model, source, truths[source], width, folder / "answers.jsonl"))
+        wrong = rows[-1]["wrong_edges"]
+        print(f"{number} of {len(asked)}: {model.name}, {source}: {wrong} wrong edges", flush=True)
     table = pd.DataFrame(rows)
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "answers.csv", index=False, float_format="%.5f")
@@ -83,56 +83,8 @@ def report(table: pd.DataFrame) -> str:
     )
 
 
-def _row(
-    model: LanguageModel, source: str, truth: Hypergraph, related: int, path: Path
-) -> dict[str, str | int | float]:
-    """Asks one model for one graph."""
-    prompt = edge_prompt(truth.nodes, related)
-    stored = isinstance(model, StoredAnswers)
-    text = model.answer(prompt, source) if stored else ask_once(model, prompt, source, path)
-    answer = parse_answer(text, truth.nodes)
-    found = answer_dissimilarity(truth, answer)
-    return {
-        "model": model.name,
-        "source": source,
-        **{name: getattr(found, name) for name in RATIOS},
-        "true_edges": truth.num_edges,
-        "edges": len(answer.edges),
-        "wrong_edges": found.wrong_edges,
-        "self_loops": answer.self_loops,
-        "unknown": answer.unknown,
-    }
-
-
 def _distinct(models: Sequence[LanguageModel]) -> Sequence[LanguageModel]:
     names = [model.name for model in models]
     if twice := [name for name in names if names.count(name) > 1]:
         raise HypergraphError(f"two models are called '{twice[0]}', which tables cannot tell apart: ask each by itself")
     return models
-
-
-def _stored_graphs(path: str, sources: Sequence[str] | None) -> Mapping[str, Hypergraph]:
-    graphs = {entry.name: entry.graph for entry in read_concept_graphs(path)}
-    if unknown := [source for source in sources or [] if source not in graphs]:
-        raise HypergraphError(f"'{path}' has no graph of '{unknown[0]}' with edges; it has {list(graphs)}")
-    return {source: graphs[source] for source in sources or graphs}
-
-
-def _grown_graphs(
-    path: str, sources: Sequence[str] | None, width: int, depth: int, language: str
-) -> Mapping[str, Hypergraph]:
-    if not sources:
-        raise HypergraphError(
-            f"'{path}' holds assertions; name the words to grow graphs around, as in --sources='[dog]'"
-        )
-    assertions = read_assertions(path, language)
-    return {source: grow(assertions, source, width, depth) for source in sources}
-
-
-def _stored_models(path: str) -> list[StoredAnswers]:
-    """Returns the models whose answers a file of graphs holds."""
-    entries = read_concept_graphs(path) if Path(path).suffix == ".json" else []
-    names = dict.fromkeys(name for entry in entries for name in entry.answers)
-    if not names:
-        raise HypergraphError(f"'{path}' holds no answers; say who answers, as in --models+=HuggingFaceModel")
-    return [StoredAnswers(path, name) for name in names]

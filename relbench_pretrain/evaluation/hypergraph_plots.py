@@ -1,4 +1,4 @@
-"""Pictures of hypergraphs: the truth beside what was recovered."""
+"""Plots of a hypergraph beside the one that was recovered."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ LARGEST_DRAWN = 30
 """Graphs with more nodes are drawn as matrices."""
 
 
-def draw_recovery(truth: Hypergraph, found: Hypergraph, path: Path, title: str) -> list[Path]:
-    """Draws the truth, what was recovered, and the weights of one over those of the other.
+def plot_recovery(truth: Hypergraph, found: Hypergraph, path: Path, title: str) -> list[Path]:
+    """Plots the true hypergraph, the recovered one, and the weights of one over those of the other.
 
     Args:
         truth: The true hypergraph.

@@ -1,8 +1,12 @@
-"""Weighted hypergraphs, corpora drawn from them, and what masked modelling recovers of them."""
+"""Weighted hypergraphs, and their recovery by masked modelling of sampled hyperedges (Chen et al. 2024).
 
-from relbench_pretrain.hypergraph.alignment.automorphisms import Agreement, agreement
-from relbench_pretrain.hypergraph.alignment.matchers import FAQ, GromovWasserstein, Spectral
-from relbench_pretrain.hypergraph.alignment.problem import Matcher
+A hyperedge's way to its weight: ``generators``, ``conversion``, ``database`` and ``concepts`` give the true hypergraph,
+``corpus`` samples hyperedges from it and masks their nodes, ``model`` learns to predict these, and ``recovery`` reads
+the weights out of the model. ``alignment`` then finds which node of one recovered hypergraph is which of another.
+"""
+
+from relbench_pretrain.hypergraph.alignment.accuracy import Agreement, agreement
+from relbench_pretrain.hypergraph.alignment.matchers import FAQ, GromovWasserstein, Matcher, Spectral
 from relbench_pretrain.hypergraph.concepts.answers import Answer, answer_dissimilarity, edge_prompt, parse_answer
 from relbench_pretrain.hypergraph.concepts.assertions import Assertions, read_assertions
 from relbench_pretrain.hypergraph.concepts.graphs import (

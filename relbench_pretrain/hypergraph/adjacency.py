@@ -1,4 +1,4 @@
-"""Hyperedges that differ in one node: what they share, and how they hang together."""
+"""Contexts of hyperedges, and the connected components of hyperedges that differ in one node."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from relbench_pretrain.hypergraph.rows import unique_rows, widened
 
 @dataclass(frozen=True)
 class Adjacency:
-    """The contexts of hyperedges: what is left when one node is taken away.
+    """The contexts of hyperedges: the nodes that are left when one is taken away.
 
     Two hyperedges that share a context differ in one node, and one-node masks tell the ratio of their weights (Chen
     et al. 2024, section 4).
@@ -49,7 +49,7 @@ class Adjacency:
 
     @cached_property
     def incidence(self) -> sparse.csr_array:
-        """Which hyperedge has which context ``(num_edges, num_contexts)``, ones."""
+        """A one for each hyperedge and context of it ``(num_edges, num_contexts)``."""
         edge, place = np.nonzero(self.context >= 0)
         shape = (len(self.context), self.num_contexts)
         return sparse.csr_array((np.ones(len(edge)), (edge, self.context[edge, place])), shape=shape)

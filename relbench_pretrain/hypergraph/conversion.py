@@ -1,4 +1,4 @@
-"""Hypergraphs as files, and as the objects of XGI and NetworkX."""
+"""Reads and writes hypergraphs as files, and as the objects of XGI and NetworkX."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hypergraphs from relational databases: rows join the entities that their foreign keys name."""
+"""Hypergraphs of relational databases: rows join the entities that their foreign keys name."""
 
 from __future__ import annotations
 

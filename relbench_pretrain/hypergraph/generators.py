@@ -1,4 +1,4 @@
-"""Where hypergraphs come from: the paper's families, random ones, files."""
+"""Sources of hypergraphs: the paper's families of graphs, random hypergraphs, files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TRIES = 1_000
 
 
 class HypergraphSource(ABC):
-    """Makes or reads a hypergraph; what a data module is given."""
+    """Makes or reads a hypergraph; a DataModule is given one."""
 
     @abstractmethod
     def make(self) -> Hypergraph:
@@ -29,7 +29,7 @@ class Star(HypergraphSource):
 
     Args:
         num_nodes: n.
-        weights: The values that weights are drawn from, evenly; ``[1, κ]`` for the paper's study of κ.
+        weights: The values that weights are drawn from, uniformly; ``[1, κ]`` for the paper's study of κ.
         seed: Seeds the weights.
     """
 
@@ -46,7 +46,7 @@ class Arms(HypergraphSource):
 
     Args:
         lengths: Edges of each arm.
-        weights: The values that weights are drawn from, evenly.
+        weights: The values that weights are drawn from, uniformly.
         seed: Seeds the weights.
     """
 
@@ -68,7 +68,7 @@ class Chain(HypergraphSource):
 
     Args:
         num_nodes: n.
-        weights: The values that weights are drawn from, evenly.
+        weights: The values that weights are drawn from, uniformly.
         seed: Seeds the weights.
     """
 
@@ -81,14 +81,14 @@ class Chain(HypergraphSource):
 
 
 class ConnectedRandomGraph(HypergraphSource):
-    """WCGNM: a connected graph drawn evenly from all with n nodes and m edges.
+    """WCGNM: a connected graph, chosen uniformly from all with n nodes and m edges.
 
     Where too few graphs of so few edges are connected, a random tree is filled up instead.
 
     Args:
         num_nodes: n.
         num_edges: m; ⌊0.2 n(n − 1)/2⌋ by default, as in the paper.
-        weights: The values that weights are drawn from, evenly.
+        weights: The values that weights are drawn from, uniformly.
         seed: Seeds edges and weights.
     """
 
@@ -124,7 +124,7 @@ class ErdosRenyi(HypergraphSource):
     Args:
         num_nodes: n.
         probability: p.
-        weights: The values that weights are drawn from, evenly; ``[1, κ]``.
+        weights: The values that weights are drawn from, uniformly; ``[1, κ]``.
         seed: Seeds edges and weights.
     """
 
@@ -151,8 +151,8 @@ class RandomHypergraph(HypergraphSource):
         edges_by_arity: The number of hyperedges by number of nodes: ``{3: 400}`` is 3-uniform, ``{2: 200, 3: 400}``
             mixed.
         connected: Whether the hyperedges of an arity are connected by replacing one node at a time: every new one
-            then differs from a random earlier one in one node. Otherwise they are drawn evenly, and may fall apart.
-        weights: The values that weights are drawn from, evenly; ``[1, κ]``.
+            then differs from a random earlier one in one node. Otherwise they are drawn uniformly, and may fall apart.
+        weights: The values that weights are drawn from, uniformly; ``[1, κ]``.
         seed: Seeds hyperedges and weights.
     """
 
@@ -175,12 +175,12 @@ class RandomHypergraph(HypergraphSource):
     def make(self) -> Hypergraph:
         rng = np.random.default_rng([self.seed, 0])
         widest = max(self.edges_by_arity)
-        draw = self._grow if self.connected else self._even
+        draw = self._grow if self.connected else self._uniform
         parts = [draw(arity, number, rng) for arity, number in sorted(self.edges_by_arity.items())]
         edges = np.concatenate([widened(part, widest) for part in parts])
         return _weighted(self.num_nodes, edges, self.weights, self.seed)
 
-    def _even(self, arity: int, number: int, rng: np.random.Generator) -> np.ndarray:
+    def _uniform(self, arity: int, number: int, rng: np.random.Generator) -> np.ndarray:
         if comb(self.num_nodes, arity) < 4 * number:  # most of all that there are
             everything = np.array(list(combinations(range(self.num_nodes), arity)))
             return everything[rng.choice(len(everything), number, replace=False)]

@@ -1,4 +1,4 @@
-"""Weighted hypergraphs: the world that masked modelling recovers."""
+"""Weighted hypergraphs: nodes, hyperedges of any arity, and their weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HypergraphError(ValueError):
 class Hypergraph:
     """Nodes, hyperedges of any arity, and weights that sum to 1.
 
-    Source: Chen et al. 2024, section 3: a hyperedge is drawn with the probability that its weight is. Make one by
+    Source: Chen et al. 2024, section 3: a hyperedge is sampled with the probability that its weight is. Make one by
     :meth:`from_edges`, which checks what it is given.
 
     Args:
@@ -98,14 +98,14 @@ class Hypergraph:
 
     @cached_property
     def adjacency(self) -> Adjacency:
-        """Which hyperedges differ in one node, by the contexts that they share."""
+        """The contexts of the hyperedges; those that share one differ in one node."""
         return Adjacency.of(self.edges)
 
     def diameter(self, sources: int | None = None, seed: int = 0) -> int:
         """Returns L, the most steps between two hyperedges of one component when a step replaces one node.
 
         Args:
-            sources: Hyperedges to start from, drawn by the seed, which makes it a lower bound; all by default.
+            sources: Hyperedges to start from, chosen by the seed, which makes it a lower bound; all by default.
             seed: Seeds the choice.
         """
         starts = np.arange(self.num_edges)

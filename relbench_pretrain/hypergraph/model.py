@@ -1,4 +1,4 @@
-"""BERT over nodes: a vocabulary of nodes and special tokens only, last layer and head on masked places only."""
+"""The masked model: BERT over nodes, whose last layer and head are computed at masked places only."""
 
 from __future__ import annotations
 

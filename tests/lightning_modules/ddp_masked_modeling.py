@@ -18,7 +18,7 @@ from relbench_pretrain.hypergraph import ConnectedRandomGraph, EveryNode, NodeBe
 
 
 def train(folder: Path, devices: int) -> Trainer:
-    """Trains 6 steps of all draws, half of them on each of two processes."""
+    """Trains 6 steps of all samples, half of them on each of two processes."""
     torch.set_num_threads(1)
     seed_everything(0)
     network = NodeBert(1, 16, 2, 32, dropout=0.0, positions=False)

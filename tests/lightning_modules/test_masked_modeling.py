@@ -1,4 +1,4 @@
-"""Masked modelling: its loss, what is read of it, and a run from the command line to the recovered hypergraph."""
+"""Masked modelling: its loss, its conditionals, and a run from the command line to the recovered hypergraph."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
 from transformers import BertModel
 
+from callbacks import Recovery
 from datamodules import HypergraphDataModule
 from lightning_modules import MaskedModeling
 from relbench_pretrain import from_pretrained
@@ -31,6 +33,7 @@ from relbench_pretrain.hypergraph import (
 from relbench_pretrain.hypergraph.conversion import read_hypergraph
 from relbench_pretrain.hypergraph.corpus.batches import Specials, masked_batch
 from relbench_pretrain.hypergraph.corpus.corpus import Corpus
+from relbench_pretrain.pretrained import CheckpointError
 
 TINY = {"num_layers": 1, "width": 16, "num_heads": 2, "intermediate": 32, "dropout": 0.0}
 
@@ -145,14 +148,14 @@ def test_a_checkpoint_of_other_nodes_is_refused(run_in, capsys):
     assert "and the data have 13, '0' and so on" in capsys.readouterr().err
 
 
-def test_two_modalities_have_their_own_names_order_and_draws(tmp_path):
+def test_two_modalities_have_their_own_names_order_and_samples(tmp_path):
     def made(modality, seed=0):
         data = HypergraphDataModule(ConnectedRandomGraph(10), 5_000, renamed=True, modality=modality, seed=seed)
         data.setup("fit")
         return data
 
-    one, other = made("word"), made("picture", seed=1)
-    assert one.truth.nodes[3] == "word3" and other.truth.nodes[3] == "picture3"
+    one, other = made("word"), made("image", seed=1)
+    assert one.truth.nodes[3] == "word3" and other.truth.nodes[3] == "image3"
     assert sorted(one.hidden_names) == sorted(other.hidden_names) and one.hidden_names != other.hidden_names
     graph = ConnectedRandomGraph(10).make()
     for data in (one, other):
@@ -162,7 +165,7 @@ def test_two_modalities_have_their_own_names_order_and_draws(tmp_path):
     assert not np.array_equal(made("word").rows, made("sound").rows)
 
 
-def test_parts_of_the_draws_do_not_overlap_and_files_are_shared(tmp_path):
+def test_parts_of_the_samples_do_not_overlap_and_files_are_shared(tmp_path):
     data = HypergraphDataModule(Star(9), 1_000, masking=OneNode(), batch_size=100, cache_dir=str(tmp_path))
     data.prepare_data()
     data.setup("fit")
@@ -171,13 +174,13 @@ def test_parts_of_the_draws_do_not_overlap_and_files_are_shared(tmp_path):
                                                                     data.test_dataloader())]  # fmt: skip
     assert sizes == [800, 100, 100] and data.num_training == 800
     for loader, part in ((data.val_dataloader(), data.rows[800:900]), (data.test_dataloader(), data.rows[900:])):
-        leaves = np.bincount(part.max(1), minlength=9)  # a draw of STAR is known by its leaf
+        leaves = np.bincount(part.max(1), minlength=9)  # a sample of STAR is known by its leaf
         shown = np.zeros(9)
         for batch in loader:
             for place, node, times in zip(batch.masked, batch.node, batch.times, strict=True):
                 shown[max(int(node), int(batch.tokens[batch.row[place], 1:3].min()))] += times
         assert np.array_equal(shown, leaves)
-    assert data.counts.weights.sum() == pytest.approx(1)
+    assert data.specification.counts.weights.sum() == pytest.approx(1)
     first, again = (next(iter(data.val_dataloader())) for _ in range(2))
     assert torch.equal(first.node, again.node)
 
@@ -187,8 +190,8 @@ def test_parts_of_the_draws_do_not_overlap_and_files_are_shared(tmp_path):
     [
         ({"num_samples": 5}, "at least 10"),
         ({"held_out": 0.5}, "held_out must be"),
-        ({"batch_size": 0}, "0 draws"),
-        ({"num_samples": 10, "held_out": 0.05}, "not one draw"),
+        ({"batch_size": 0}, "batch_size 0"),
+        ({"num_samples": 10, "held_out": 0.05}, "is less than one"),
     ],
 )
 def test_settings_that_make_no_corpus_are_refused(settings, message):
@@ -196,7 +199,47 @@ def test_settings_that_make_no_corpus_are_refused(settings, message):
         HypergraphDataModule(Star(5), **settings)
 
 
-def test_fresh_draws_train_and_the_held_out_ones_count(run_in):
+def test_loaders_alone_train_as_the_data_module_does_and_are_recovered_from(tmp_path):
+    def trained(alone: bool) -> tuple[dict, dict]:
+        torch.manual_seed(0)
+        data = HypergraphDataModule(RandomHypergraph(9, {2: 8, 3: 12}), 2_000, batch_size=200)
+        module = MaskedModeling(NodeBert(**TINY))
+        trainer = Trainer(
+            accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, max_steps=4,
+            val_check_interval=4, num_sanity_val_steps=0, enable_checkpointing=False, default_root_dir=tmp_path,
+            callbacks=[Recovery(draw=False, count_masks=True)],
+        )  # fmt: skip
+        if alone:
+            data.setup("fit")
+            module.specification = data.specification
+            trainer.fit(module, data.train_dataloader(), data.val_dataloader())
+            tested = trainer.test(module, data.test_dataloader(), verbose=False)[0]
+        else:
+            trainer.fit(module, data)
+            tested = trainer.test(module, data, verbose=False)[0]
+        return module.state_dict(), tested
+
+    (weights, tested), (others, expected) = trained(alone=True), trained(alone=False)
+    assert all(torch.equal(value, others[name]) for name, value in weights.items())
+    assert tested == expected and tested["test/counts_chaining"] > 0
+
+
+def test_recovery_refuses_what_is_no_masked_model():
+    with pytest.raises(HypergraphError, match="Recovery reads a masked model, and LightningModule has no"):
+        Recovery().on_test_epoch_end(Trainer(accelerator="cpu", logger=False), LightningModule())
+
+
+def test_a_checkpoint_that_calls_samples_draws_goes_on_with_as_many_only():
+    data = HypergraphDataModule(Star(9), 1_000)
+    data.setup("fit")
+    stored = data.state_dict()
+    stored["data"] = {"draws" if name == "samples" else name: value for name, value in stored["data"].items()}
+    data.load_state_dict(stored)
+    with pytest.raises(CheckpointError, match="samples: 999, now 1000"):
+        data.load_state_dict({"data": stored["data"] | {"draws": 999}})
+
+
+def test_fresh_samples_train_and_the_held_out_ones_count(run_in):
     main([*ARGS, "--data.fresh=true", "--data.batch_size=4000", "--trainer.max_steps=20",
           "--trainer.val_check_interval=10", "--data.batches_per_epoch=10", "--test_after_fit=true"])  # fmt: skip
     truth = json.loads((run_in / "runs/run/version_0/truth.json").read_text())

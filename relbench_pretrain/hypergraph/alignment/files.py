@@ -1,14 +1,17 @@
-"""What an alignment is made of and scored by, as files: hypergraphs, folders of runs, pairs of names."""
+"""Files of an alignment: hypergraphs, folders of runs, pairs of names, and the matching that is found."""
 
 from __future__ import annotations
 
 import csv
 import json
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 
 import numpy as np
 
+from relbench_pretrain.hypergraph.alignment.matchers import Alignment
+from relbench_pretrain.hypergraph.alignment.overlap import Overlap
 from relbench_pretrain.hypergraph.conversion import read_hypergraph
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 
@@ -118,6 +121,42 @@ def pairs_of_names(first: Side, second: Side) -> np.ndarray | None:
     if not len(pairs):
         raise HypergraphError(f"no node of '{first.path}' is in truth, by '{NAMES}', one of '{second.path}'")
     return _once(pairs, NAMES, first.graph, second.graph)
+
+
+def label_pairs(known: np.ndarray, truth: np.ndarray, share: float, num_nodes: int, seed: int) -> np.ndarray:
+    """Labels some nodes: adds true pairs, drawn at random, to the known ones.
+
+    Args:
+        known: Known pairs ``(num_known, 2)``.
+        truth: True pairs ``(num_pairs, 2)``.
+        share: The share of the first hypergraph's nodes to label, rounded up to whole nodes.
+        num_nodes: How many nodes it has.
+        seed: Which pairs are drawn; those of a smaller share are among those of a larger one.
+
+    Returns:
+        ``(num_labelled, 2)``.
+    """
+    drawn = np.random.default_rng(seed).permutation(truth)[: ceil(share * num_nodes - 1e-9)]
+    new = ~(np.isin(drawn[:, 0], known[:, 0]) | np.isin(drawn[:, 1], known[:, 1]))
+    return np.concatenate([known, drawn[new]])
+
+
+def write_alignment(path: Path, first: Hypergraph, second: Hypergraph, alignment: Alignment) -> None:
+    """Writes a matching as tab-separated lines, a line for each node of the first hypergraph.
+
+    Columns: the node, its partner (empty for none), the share of the weight at the node that both do not have in
+    common, by how much the distance grows at least when it swaps its partner, and whether the pair was known.
+    """
+    overlap = Overlap(first, second)
+    order = overlap.permutation(alignment.order)
+    costs, margins = overlap.node_costs(order), overlap.margins(order)
+    known = set(alignment.pairs[:, 0].tolist())
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t", lineterminator="\n")
+        writer.writerow([*HEADER, "cost", "margin", "known"])
+        for i, partner in enumerate(alignment.order.tolist()):
+            name = second.nodes[partner] if partner >= 0 else ""
+            writer.writerow([first.nodes[i], name, f"{costs[i]:.6f}", f"{margins[i]:.6f}", int(i in known)])
 
 
 def _once(pairs: np.ndarray, source: str, first: Hypergraph, second: Hypergraph) -> np.ndarray:

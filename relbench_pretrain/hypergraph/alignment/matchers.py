@@ -1,17 +1,96 @@
-"""Ways to match nodes: quadratic assignment, eigenvectors, optimal transport."""
+"""Matchers of the nodes of two hypergraphs: quadratic assignment, eigenvectors, optimal transport."""
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.optimize import quadratic_assignment
 
-from relbench_pretrain.hypergraph.alignment.problem import Matcher, Problem
-from relbench_pretrain.hypergraph.hypergraph import HypergraphError
+from relbench_pretrain.hypergraph.alignment.overlap import Overlap
+from relbench_pretrain.hypergraph.alignment.problem import Problem, two_section
+from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 
-STEPS = 60
+STEPS = 60  # of one solution from one start
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A matching of the nodes of two hypergraphs, and how it was found.
+
+    Args:
+        order: For every node of the first which of the second, −1 for none ``(first.num_nodes,)``.
+        pairs: The known pairs that the matcher was given ``(num_pairs, 2)``.
+        distance: d(ϕ(H1), H2), 0 to 2.
+        seconds: How long it took.
+    """
+
+    order: np.ndarray
+    pairs: np.ndarray
+    distance: float
+    seconds: float
+
+
+class Matcher(ABC):
+    """Finds which node of one hypergraph is which of another: the matching ϕ of least distance d(ϕ(H1), H2).
+
+    Source: Chen et al. 2024, section 6. Subclasses propose matchings from clique expansions; they are compared, and
+    brought closer by swaps, by the weights of the hyperedges themselves, whatever their arity. A distance of 0 proves
+    an isomorphism and ends the search.
+
+    Args:
+        power: Weights are taken to this power in clique expansions, see :func:`two_section`.
+        refine: Whether to swap partners as long as that brings the hypergraphs closer.
+    """
+
+    def __init__(self, power: float = 0.5, refine: bool = True) -> None:
+        self.power, self.refine = power, refine
+
+    @abstractmethod
+    def propose(self, problem: Problem) -> Iterator[np.ndarray]:
+        """Yields matchings ``(num_nodes,)`` that have the known pairs, the most promising first."""
+
+    def match(self, first: Hypergraph, second: Hypergraph, pairs: np.ndarray | None = None) -> np.ndarray:
+        """Matches nodes.
+
+        Args:
+            first: The hypergraph whose nodes are matched.
+            second: The one that they are matched with; it may have more nodes or fewer.
+            pairs: Known pairs, a node of the first and one of the second in each row ``(num_pairs, 2)``.
+
+        Returns:
+            For every node of the first which of the second, −1 for none ``(first.num_nodes,)``.
+
+        Raises:
+            HypergraphError: If a known pair names a node that does not exist, or a node twice.
+        """
+        known = _checked(first, second, pairs)
+        overlap = Overlap(first, second)
+        left, right = (two_section(graph, overlap.num_nodes, self.power) for graph in (first, second))
+        problem = Problem(left, right, known)
+        best, least = None, np.inf
+        proposed = self.propose(problem) if len(known) < overlap.num_nodes else iter([problem.assign(np.zeros((0, 0)))])
+        for order in proposed:
+            if self.refine:
+                order = overlap.improve(order, problem.free[0])
+            distance = overlap.distance(order)
+            if distance < least:
+                best, least = order, distance
+            if least == 0:
+                break
+        return np.where(best < second.num_nodes, best, -1)[: first.num_nodes]
+
+    def align(self, first: Hypergraph, second: Hypergraph, pairs: np.ndarray) -> Alignment:
+        """Matches nodes as :meth:`match` does, and measures distance and time."""
+        start = time.perf_counter()
+        order = self.match(first, second, pairs)
+        seconds = time.perf_counter() - start
+        overlap = Overlap(first, second)
+        return Alignment(order, pairs, overlap.distance(overlap.permutation(order)), seconds)
 
 
 class FAQ(Matcher):
@@ -110,6 +189,20 @@ class GromovWasserstein(Matcher):
             alpha = self.alpha if len(known) else 1.0
             plan = solve(cost, first, second, mass, mass, alpha=alpha, G0=plan, symmetric=True, max_iter=STEPS)
             yield problem.assign(plan[free])
+
+
+def _checked(first: Hypergraph, second: Hypergraph, pairs: np.ndarray | None) -> np.ndarray:
+    """Returns known pairs as an array ``(num_pairs, 2)``."""
+    known = np.zeros((0, 2), dtype=np.int64) if pairs is None else np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    for place, graph in enumerate((first, second)):
+        numbers, times = np.unique(known[:, place], return_counts=True)
+        if wrong := [i for i in numbers.tolist() if not 0 <= i < graph.num_nodes]:
+            which = ("first", "second")[place]
+            raise HypergraphError(f"a known pair names node {wrong[0]}, and the {which} has {graph.num_nodes}")
+        if (times > 1).any():
+            twice = graph.nodes[numbers[times > 1][0]]
+            raise HypergraphError(f"known pairs name node '{twice}' {times.max()} times; give every node one partner")
+    return known
 
 
 def _pot() -> Any:

@@ -1,4 +1,4 @@
-"""What two hypergraphs have in common under a matching of their nodes, and the search for more of it."""
+"""Shared weight of two hypergraphs under a matching of their nodes, and swaps that raise it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TOLERANCE = 1e-9
 
 
 class Overlap:
-    """The weight that hyperedges share when the first hypergraph's nodes are put in the place of the second's.
+    """Measures the weight that two hypergraphs share under a matching of their nodes.
 
     For weights that sum to 1 the distance of Chen et al. 2024, d(ϕ(H1), H2) = Σ |w1(e) − w2(ϕ(e))|, is 2 minus twice
     the shared weight Σ min(w1(e), w2(ϕ(e))). A hyperedge of any arity is found by the sum of random numbers of its

@@ -1,25 +1,23 @@
-"""Entity alignment: which node of one hypergraph is which of another, as a problem and what solves it."""
+"""Alignment as an assignment problem on matrices: clique expansions, and soft matchings to start from."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from relbench_pretrain.hypergraph.alignment.overlap import Overlap
-from relbench_pretrain.hypergraph.alignment.relaxation import doubly_stochastic, spectral_similarity, two_section
-from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
+from relbench_pretrain.hypergraph.hypergraph import Hypergraph
 
 GUESS = 0.3  # of what a known pair weighs in a similarity
+ROUNDS = 100  # of scaling rows and columns
 BANDWIDTHS = 5.0  # by what factor random bandwidths differ from the given one at most
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Two matrices and what is known of the matching of their rows.
+    """The matrices of two hypergraphs, the rows of which are to be matched, and the known pairs.
 
     Args:
         first: Clique expansion of the first hypergraph ``(num_nodes, num_nodes)``.
@@ -47,7 +45,7 @@ class Problem:
         """Returns how alike the free nodes are by eigenvectors, doubly stochastic ``(num_free, num_free)``.
 
         Args:
-            bandwidth: η, see :func:`~relbench_pretrain.hypergraph.alignment.relaxation.spectral_similarity`.
+            bandwidth: η, see :func:`spectral_similarity`.
             guess: A free node of either, by its place among them, that are taken for a pair, less surely than known
                 ones.
         """
@@ -90,65 +88,69 @@ class Problem:
             yield self.similarity(bandwidth * BANDWIDTHS ** rng.uniform(-1, 1), (node, partner))
 
 
-class Matcher(ABC):
-    """Finds the matching ϕ of the nodes of two hypergraphs that has the least distance d(ϕ(H1), H2).
+def two_section(graph: Hypergraph, num_nodes: int, power: float = 0.5) -> np.ndarray:
+    """Returns the clique expansion of a hypergraph: of every two nodes the weight of the hyperedges with both.
 
-    Source: Chen et al. 2024, section 6. A subclass proposes matchings from clique expansions; they are compared, and
-    brought closer by swaps, by the weights of the hyperedges themselves, whatever their arity. A distance of 0 proves
-    an isomorphism and ends the search.
+    A root of it is taken, since sampled hyperedges are noisy: the variance of a count is its mean, that of its square
+    root is the same for all (Bartlett 1936), so that heavy hyperedges do not drown the others. For graphs the product
+    of two such matrices under a matching is then the Bhattacharyya coefficient Σ √(w1(e) w2(ϕ(e))).
 
     Args:
-        power: Weights are taken to this power in clique expansions, see :func:`two_section`.
-        refine: Whether to swap partners as long as that brings the hypergraphs closer.
+        graph: The hypergraph; the weight of a hyperedge of one node goes to the diagonal.
+        num_nodes: The number of rows, at least that of the nodes; further ones are empty.
+        power: 1 for the weights themselves, 0 for whether there is a hyperedge.
+
+    Returns:
+        ``(num_nodes, num_nodes)``, symmetric.
     """
-
-    def __init__(self, power: float = 0.5, refine: bool = True) -> None:
-        self.power, self.refine = power, refine
-
-    @abstractmethod
-    def propose(self, problem: Problem) -> Iterator[np.ndarray]:
-        """Yields matchings ``(num_nodes,)`` that have the known pairs, the most promising first."""
-
-    def match(self, first: Hypergraph, second: Hypergraph, pairs: np.ndarray | None = None) -> np.ndarray:
-        """Matches nodes.
-
-        Args:
-            first: The hypergraph whose nodes are matched.
-            second: The one that they are matched with; it may have more nodes or fewer.
-            pairs: Known pairs, a node of the first and one of the second in each row ``(num_pairs, 2)``.
-
-        Returns:
-            For every node of the first which of the second, −1 for none ``(first.num_nodes,)``.
-
-        Raises:
-            HypergraphError: If a known pair names a node that does not exist, or a node twice.
-        """
-        known = _checked(first, second, pairs)
-        overlap = Overlap(first, second)
-        left, right = (two_section(graph, overlap.num_nodes, self.power) for graph in (first, second))
-        problem = Problem(left, right, known)
-        best, least = None, np.inf
-        proposed = self.propose(problem) if len(known) < overlap.num_nodes else iter([problem.assign(np.zeros((0, 0)))])
-        for order in proposed:
-            if self.refine:
-                order = overlap.improve(order, problem.free[0])
-            distance = overlap.distance(order)
-            if distance < least:
-                best, least = order, distance
-            if least == 0:
-                break
-        return np.where(best < second.num_nodes, best, -1)[: first.num_nodes]
+    found = np.zeros((num_nodes, num_nodes))
+    for i in range(graph.largest_arity):
+        for j in range(i):
+            both = graph.edges[:, i] >= 0
+            np.add.at(found, (graph.edges[both, i], graph.edges[both, j]), graph.weights[both])
+    found += found.T
+    single = graph.arity == 1
+    np.add.at(found, (graph.edges[single, 0], graph.edges[single, 0]), graph.weights[single])
+    return np.power(found, power, where=found > 0, out=np.zeros_like(found))
 
 
-def _checked(first: Hypergraph, second: Hypergraph, pairs: np.ndarray | None) -> np.ndarray:
-    """Returns known pairs as an array ``(num_pairs, 2)``."""
-    known = np.zeros((0, 2), dtype=np.int64) if pairs is None else np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
-    for place, graph in enumerate((first, second)):
-        numbers, times = np.unique(known[:, place], return_counts=True)
-        if wrong := [i for i in numbers.tolist() if not 0 <= i < graph.num_nodes]:
-            which = ("first", "second")[place]
-            raise HypergraphError(f"a known pair names node {wrong[0]}, and the {which} has {graph.num_nodes}")
-        if (times > 1).any():
-            twice = graph.nodes[numbers[times > 1][0]]
-            raise HypergraphError(f"known pairs name node '{twice}' {times.max()} times; give every node one partner")
-    return known
+def spectral_similarity(first: np.ndarray, second: np.ndarray, prior: np.ndarray, bandwidth: float) -> np.ndarray:
+    """Returns how alike nodes are by all pairs of eigenvectors (GRAMPA: Fan, Mao, Wu and Xu 2019, equation 3).
+
+    It minimises ‖AX − XB‖² + η²‖X‖² − 2⟨X, J⟩ over matrices X. The authors have ones in J; more where a pair is known
+    pulls the nodes near it together, too.
+
+    Args:
+        first: A ``(num_nodes, num_nodes)``, symmetric.
+        second: B, of the same size.
+        prior: J ``(num_nodes, num_nodes)``.
+        bandwidth: η, for matrices scaled to eigenvalues of order 1.
+
+    Returns:
+        ``(num_nodes, num_nodes)``, larger for nodes that are more alike.
+    """
+    values, left = np.linalg.eigh(_standardised(first))
+    others, right = np.linalg.eigh(_standardised(second))
+    kernel = 1 / ((values[:, None] - others[None, :]) ** 2 + bandwidth**2)
+    return left @ (kernel * (left.T @ prior @ right)) @ right.T
+
+
+def doubly_stochastic(matrix: np.ndarray) -> np.ndarray:
+    """Scales a matrix without negative numbers until rows and columns sum to 1 (Sinkhorn and Knopp 1967).
+
+    What is missing after some rounds is added as a product of margins (Altschuler, Weed and Rigollet 2017, algorithm
+    2), so that the sums are exact.
+    """
+    scaled = matrix + 1e-9 * max(float(matrix.max(initial=0.0)), 1e-9)
+    for _ in range(ROUNDS):
+        scaled = scaled / scaled.sum(0, keepdims=True)
+        scaled = scaled / scaled.sum(1, keepdims=True)
+    scaled = scaled / np.maximum(scaled.sum(0, keepdims=True), 1)
+    rows, columns = 1 - scaled.sum(1), 1 - scaled.sum(0)
+    return scaled + np.outer(rows, columns) / max(float(rows.sum()), 1e-12)
+
+
+def _standardised(matrix: np.ndarray) -> np.ndarray:
+    """Takes the mean away, and scales rows to a mean square sum of 1, so that eigenvalues are of order 1."""
+    centred = matrix - matrix.mean()
+    return centred / max(float(np.sqrt((centred**2).sum() / len(matrix))), 1e-12)

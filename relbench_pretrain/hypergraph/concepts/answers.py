@@ -1,4 +1,4 @@
-"""Asking for the edges of a graph of concepts in words, and reading what comes back."""
+"""The prompt for the edges of a graph of concepts, and the parser of the answers."""
 
 from __future__ import annotations
 

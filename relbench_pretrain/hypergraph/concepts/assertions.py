@@ -1,4 +1,4 @@
-"""Assertions of a commonsense knowledge base as a network of concepts."""
+"""Assertions of a commonsense knowledge base, such as ConceptNet, as a weighted network of concepts."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ NameEdges = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class ConceptGraphEntry:
-    """A graph of concepts, and what language models answered when they were asked for its edges.
+    """A graph of concepts, and the answers of language models that were asked for its edges.
 
     Args:
         name: The source word that it grew from; with its width where a file has several graphs of one word.
@@ -67,6 +67,34 @@ def read_concept_graphs(path: str | Path) -> list[ConceptGraphEntry]:
         if any(before.get(key) != raw.get(key) for key in ("concepts", "edges", "answers")):
             raise HypergraphError(f"{place}: there is another graph of '{name}' before; leave one of them out")
     return [entry for _, entry in found.values()]
+
+
+def concept_graphs(
+    path: str, sources: Sequence[str] | None = None, width: int = 2, depth: int = 3, language: str = "en"
+) -> dict[str, Hypergraph]:
+    """Returns the graphs around some words, stored ones or grown from assertions.
+
+    Args:
+        path: A JSON list of graphs of concepts; or assertions, a file or folder, see :func:`read_assertions`.
+        sources: The words; of a list of graphs all by default.
+        width: Of a graph that is grown, see :func:`neighborhood`.
+        depth: The same.
+        language: The language of the terms of assertions that name one.
+
+    Raises:
+        HypergraphError: If the file is missing or bad, has no such graph, or no word is given to grow one around.
+    """
+    if Path(path).suffix == ".json":
+        graphs = {entry.name: entry.graph for entry in read_concept_graphs(path)}
+        if unknown := [source for source in sources or [] if source not in graphs]:
+            raise HypergraphError(f"'{path}' has no graph of '{unknown[0]}' with edges; it has {list(graphs)}")
+        return {source: graphs[source] for source in sources or graphs}
+    if not sources:
+        raise HypergraphError(
+            f"'{path}' holds assertions; name the words to grow graphs around, as in --sources='[dog]'"
+        )
+    assertions = read_assertions(path, language)
+    return {source: grow(assertions, source, width, depth) for source in sources}
 
 
 def neighborhood(source: str, related: Callable[[str], Sequence[str]], width: int = 2, depth: int = 3) -> Hypergraph:

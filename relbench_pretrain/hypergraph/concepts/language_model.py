@@ -1,4 +1,4 @@
-"""What answers a prompt: a language model, or a file of answers."""
+"""Language models that answer prompts, files of their answers, and the score of an answer."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from relbench_pretrain.hypergraph.concepts.answers import edge_text
+from relbench_pretrain.hypergraph.concepts.answers import answer_dissimilarity, edge_prompt, edge_text, parse_answer
 from relbench_pretrain.hypergraph.concepts.graphs import read_concept_graphs
-from relbench_pretrain.hypergraph.hypergraph import HypergraphError
+from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
+
+RATIOS = ["induced", "entrywise", "precision", "recall"]
+COUNTS = ["true_edges", "edges", "wrong_edges", "self_loops", "unknown"]
 
 
 class LanguageModel(ABC):
@@ -97,6 +100,19 @@ class StoredAnswers(LanguageModel):
         self.name = model or self.path.stem
         self.settings = {"path": path}
 
+    @classmethod
+    def of_every_model(cls, path: str) -> list[StoredAnswers]:
+        """Returns the answers of each model in a file of graphs of concepts.
+
+        Raises:
+            HypergraphError: If the file holds none.
+        """
+        entries = read_concept_graphs(path) if Path(path).suffix == ".json" else []
+        names = dict.fromkeys(name for entry in entries for name in entry.answers)
+        if not names:
+            raise HypergraphError(f"'{path}' holds no answers; say who answers, as in --models+=HuggingFaceModel")
+        return [cls(path, name) for name in names]
+
     def answer(self, prompt: str, source: str) -> str:
         """Returns the stored answer.
 
@@ -149,6 +165,38 @@ def ask_once(model: LanguageModel, prompt: str, source: str, path: Path) -> str:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**asked, "source": source, "text": text}, ensure_ascii=False) + "\n")
     return text
+
+
+def ask_for_graph(
+    model: LanguageModel, source: str, truth: Hypergraph, related: int, path: Path
+) -> dict[str, str | int | float]:
+    """Asks a model for the edges of a graph of concepts, and compares its answer with the true ones.
+
+    Args:
+        model: The model.
+        source: The name of the graph.
+        truth: The graph.
+        related: How many related concepts the prompt says to consider for each.
+        path: The file of answers, see :func:`ask_once`.
+
+    Returns:
+        A row of a table: the model, the source, ratios and counts.
+    """
+    prompt = edge_prompt(truth.nodes, related)
+    stored = isinstance(model, StoredAnswers)
+    text = model.answer(prompt, source) if stored else ask_once(model, prompt, source, path)
+    answer = parse_answer(text, truth.nodes)
+    found = answer_dissimilarity(truth, answer)
+    return {
+        "model": model.name,
+        "source": source,
+        **{name: getattr(found, name) for name in RATIOS},
+        "true_edges": truth.num_edges,
+        "edges": len(answer.edges),
+        "wrong_edges": found.wrong_edges,
+        "self_loops": answer.self_loops,
+        "unknown": answer.unknown,
+    }
 
 
 def read_answer_lines(path: Path) -> Iterator[dict[str, Any]]:

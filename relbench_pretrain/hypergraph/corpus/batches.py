@@ -32,7 +32,7 @@ class Specials(NamedTuple):
 
 
 class MaskedBatch(NamedTuple):
-    """Sequences ``[CLS] nodes [SEP]`` with masked nodes, each sequence once, and what the masked nodes were.
+    """Sequences ``[CLS] nodes [SEP]`` with masked nodes, each sequence once, and the nodes that were masked.
 
     Args:
         tokens: ``(num_sequences, length)``.
@@ -61,24 +61,24 @@ def masked_batch(
     merge: bool = True,
     times: np.ndarray | None = None,
 ) -> MaskedBatch:
-    """Masks draws and makes a batch of them.
+    """Masks samples and makes a batch of them.
 
     Args:
-        rows: Nodes of each draw, −1 at the end where there is none ``(num_samples, largest_arity)``.
+        rows: Nodes of each sample, −1 at the end where there is none ``(num_samples, largest_arity)``.
         numbers: Their numbers in the corpus ``(num_samples,)``.
         num_nodes: The number of nodes.
         masking: Chooses what is masked.
         rng: The batch's random numbers.
-        keep_order: Whether nodes stay in the order of the draw, as in the paper; a hyperedge is a set, so otherwise
+        keep_order: Whether nodes stay in the order of the sample, as in the paper; a hyperedge is a set, so otherwise
             they come in ascending order with the masks behind them, which makes more sequences equal.
         merge: Whether equal sequences become one; the loss stays the same but for dropout.
-        times: How often each draw comes; once by default ``(num_samples,)``.
+        times: How often each sample comes; once by default ``(num_samples,)``.
 
     Returns:
         The batch.
     """
-    draw, masked = masking.mask(rows, numbers, rng)
-    sequence = rows[draw].astype(np.int64)
+    sample, masked = masking.mask(rows, numbers, rng)
+    sequence = rows[sample].astype(np.int64)
     if not keep_order:
         far = num_nodes + 1
         order = np.argsort(np.where(sequence < 0, 2 * far, np.where(masked, far, sequence)), axis=1, kind="stable")
@@ -97,7 +97,7 @@ def masked_batch(
     place[row, column] = np.arange(len(row))
     of_target = place[which][masked]
     key = of_target * num_nodes + target
-    count = np.ones(len(key)) if times is None else times[draw].repeat(masked.sum(1))
+    count = np.ones(len(key)) if times is None else times[sample].repeat(masked.sum(1))
     if merge:
         key, same = np.unique(key, return_inverse=True)
         count = np.bincount(same, count)
@@ -127,13 +127,13 @@ def to_tokens(shown: np.ndarray, special: Specials) -> np.ndarray:
 class MaskedBatches(Dataset):
     """Batches of a corpus by number, each made from its number and the seed alone; they go on without end.
 
-    Pass after pass, every draw comes once, in another order each time; batches differ by at most one draw in size.
+    Pass after pass, every sample comes once, in another order each time; batches differ by at most one sample in size.
 
     Args:
-        rows: The draws, in memory or memory-mapped ``(num_samples, largest_arity)``.
+        rows: The samples, in memory or memory-mapped ``(num_samples, largest_arity)``.
         num_nodes: The number of nodes.
         masking: Chooses what is masked.
-        batch_size: The most draws per batch.
+        batch_size: The most samples per batch.
         seed: Seeds order and masks.
         keep_order: See :func:`masked_batch`.
         merge: See :func:`masked_batch`.
@@ -171,7 +171,7 @@ class MaskedBatches(Dataset):
         first, last = (len(self.rows) * i // self.number for i in (part, part + 1))
         rng = np.random.default_rng([self.seed, 1, number])
         if self.constant and self.merge and not (self.keep_order or self.masking.depends_on_chance):
-            # Every hyperedge is masked once, however often it was drawn.
+            # Every hyperedge is masked once, however often it was sampled.
             graph, times = counted(self.rows[first:last], self.num_nodes)
             batch = masked_batch(graph.edges, np.arange(len(times)), self.num_nodes, self.masking, rng, times=times)
         else:
@@ -186,13 +186,13 @@ class MaskedBatches(Dataset):
 
 
 class FreshBatches(Dataset):
-    """Batches of draws that never come again, each made from its number and the seed alone.
+    """Batches of samples that never come again, each made from its number and the seed alone.
 
     Args:
-        corpus: Says from what, and how, is drawn; its number is that of a pass.
+        corpus: Says what is sampled from, and how; its number of samples is that of a pass.
         masking: Chooses what is masked.
-        batch_size: Draws per batch.
-        seed: Seeds masks; draws have the corpus's seed.
+        batch_size: Samples per batch.
+        seed: Seeds masks; samples have the corpus's seed.
         keep_order: See :func:`masked_batch`.
         merge: See :func:`masked_batch`.
     """
@@ -216,7 +216,7 @@ class FreshBatches(Dataset):
     def __getitem__(self, number: int) -> MaskedBatch:
         begin, end = (min(i * self.size / len(self.corpus), 1.0) for i in (number, number + 1))
         seed = [*self.corpus.seed, 1, number]
-        part = Corpus(self.corpus.graph, self.corpus.draws, self.size, seed, prepared=True, span=(begin, end))
+        part = Corpus(self.corpus.graph, self.corpus.sampling, self.size, seed, prepared=True, span=(begin, end))
         rng = np.random.default_rng([self.seed, 1, number])
         numbers = np.arange(number * self.size, (number + 1) * self.size)
         num_nodes = self.corpus.graph.num_nodes
@@ -231,7 +231,7 @@ def permuted(numbers: np.ndarray, size: int, rng: np.random.Generator) -> np.nda
     Args:
         numbers: ``(num,)``.
         size: The size.
-        rng: Draws a and c.
+        rng: Chooses a and c.
     """
     factor = int(rng.integers(size // 3, 2 * size // 3 + 1)) if size > 3 else 1
     while np.gcd(factor, size) != 1:

@@ -1,4 +1,4 @@
-"""Corpora: hyperedges drawn one after the other, in memory, memory-mapped, or made anew whenever they are asked for."""
+"""Corpora of sampled hyperedges, in memory or memory-mapped, and the counts of what is in them."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.rows import sorted_members, unique_rows
 
 BLOCK = 1 << 16
-"""Draws that share their random numbers."""
+"""Samples that share their random numbers."""
 
 
 class Corpus:
-    """A number of draws from a hypergraph, the same for the same seed.
+    """Hyperedges sampled from a hypergraph, the same for the same seed.
 
-    The nodes of a draw come in random order. Blocks are made from the seed and their number alone, so that processes
+    The nodes of a sample come in random order. Blocks are made from the seed and their number alone, so that processes
     need not share them.
 
     Args:
         graph: The hypergraph.
-        draws: How hyperedges are drawn.
+        sampling: How hyperedges are sampled.
         number: How many.
         seed: The seed; a list adds what else tells corpora apart.
-        prepared: Whether the draws have begun on this hypergraph already.
-        span: Where in a longer corpus this one begins and ends, 0 to 1, for draws that change with time.
+        prepared: Whether the sampling was prepared for this hypergraph already.
+        span: Where in a longer corpus this one begins and ends, 0 to 1, for sampling that changes with time.
     """
 
     def __init__(
         self,
         graph: Hypergraph,
-        draws: Sampling,
+        sampling: Sampling,
         number: int,
         seed: int | list[int],
         prepared: bool = False,
         span: tuple[float, float] = (0.0, 1.0),
     ) -> None:
-        self.graph, self.draws, self.number = graph, draws, number
+        self.graph, self.sampling, self.number = graph, sampling, number
         self.seed = seed if isinstance(seed, list) else [seed]
         self.span = span
         if not prepared:
-            draws.begin(graph)
+            sampling.begin(graph)
 
     def __len__(self) -> int:
         return self.number
@@ -62,7 +62,7 @@ class Corpus:
         rng = np.random.default_rng([*self.seed, place])
         begin, end = self.span
         when = begin + (end - begin) * (first + np.arange(number)) / max(self.number - 1, 1)
-        rows = self.draws.draw(number, when, rng)
+        rows = self.sampling.sample(number, when, rng)
         order = np.argsort(np.where(rows >= 0, rng.random(rows.shape), 2.0), axis=1)  # what is no node stays behind
         return np.take_along_axis(rows, order, axis=1)
 
@@ -91,7 +91,7 @@ class Corpus:
                 self._write(path)
             except OSError as error:
                 raise HypergraphError(
-                    f"the draws cannot be kept in '{folder}' ({error}): give another cache_dir, or none for memory"
+                    f"the samples cannot be kept in '{folder}' ({error}): give another cache_dir, or none for memory"
                 ) from error
         return np.load(path, mmap_mode="r")
 
@@ -106,35 +106,35 @@ class Corpus:
 
     @property
     def name(self) -> str:
-        """What tells it from others: a hash of the hypergraph, of how and how often it is drawn, and of the seed."""
+        """A name of its own: a hash of the hypergraph, of how and how often it is sampled, and of the seed."""
         digest = hashlib.sha256()
         for part in (self.graph.edges, self.graph.weights):
             digest.update(np.ascontiguousarray(part).tobytes())
-        digest.update(json.dumps([self.graph.num_nodes, self.number, self.seed, _described(self.draws)]).encode())
+        digest.update(json.dumps([self.graph.num_nodes, self.number, self.seed, _described(self.sampling)]).encode())
         return f"corpus-{digest.hexdigest()[:16]}"
 
 
-def _described(draws: Sampling) -> list:
-    """Name and settings of what draws, which tell its corpora from others'."""
-    settings = {key: value for key, value in vars(draws).items() if not key.startswith("_")}
-    # The one part that is a way of sampling itself has kept its name in the names of corpora.
+def _described(sampling: Sampling) -> list:
+    """Returns the kind and the settings of a way to sample, which tell its corpora from others'."""
+    settings = {key: value for key, value in vars(sampling).items() if not key.startswith("_")}
+    # A setting that is a way to sample itself has kept its earlier name, so that corpora in files keep theirs.
     plain = {
         "draws" if isinstance(value, Sampling) else key: _described(value) if isinstance(value, Sampling) else value
         for key, value in settings.items()
     }
-    return [draws.kind, plain]
+    return [sampling.kind, plain]
 
 
 def counted(rows: np.ndarray, num_nodes: int, names: list[str] | None = None) -> tuple[Hypergraph, np.ndarray]:
     """Counts hyperedges: the estimate that any recovery is measured by.
 
     Args:
-        rows: Draws ``(num_samples, largest_arity)``.
+        rows: Samples ``(num_samples, largest_arity)``.
         num_nodes: The number of nodes.
         names: The nodes' names; their numbers by default.
 
     Returns:
-        The hypergraph of what was drawn, its weights the shares of the draws, and the counts ``(num_edges,)``.
+        The hypergraph of what was sampled, its weights the shares of the samples, and the counts ``(num_edges,)``.
     """
     edges = np.zeros((0, rows.shape[1]), dtype=np.int64)
     counts = np.zeros(0, dtype=np.int64)
@@ -149,7 +149,7 @@ def counted(rows: np.ndarray, num_nodes: int, names: list[str] | None = None) ->
 
 
 def node_frequency(rows: np.ndarray, num_nodes: int) -> np.ndarray:
-    """Counts how often each node comes in draws ``(num_nodes,)``."""
+    """Counts how often each node comes in samples ``(num_nodes,)``."""
     found = np.zeros(num_nodes, dtype=np.int64)
     step = 64 * BLOCK  # so much at a time, for memory's sake
     for first in range(0, len(rows), step):

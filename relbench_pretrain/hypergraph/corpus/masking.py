@@ -1,4 +1,4 @@
-"""Which nodes of a draw are masked."""
+"""Masks: the choice of the nodes of a sample that a model has to predict."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 
 
 class Masking(ABC):
-    """Chooses the nodes of draws that a model has to guess."""
+    """Chooses the nodes of samples that a model has to predict."""
 
     depends_on_epoch = True
-    """Whether a draw is masked in another way when it comes again."""
+    """Whether a sample is masked in another way when it comes again."""
     depends_on_chance = True
-    """Whether two draws of the same hyperedge may be masked in different ways."""
+    """Whether two samples of the same hyperedge may be masked in different ways."""
     needs_frequency = False
     """Whether it has to be told how often each node comes."""
 
     def begin(self, frequency: np.ndarray) -> None:
-        """Is told how often each node comes in the corpus ``(num_nodes,)``."""
+        """Takes note of how often each node comes in the corpus ``(num_nodes,)``."""
 
     @abstractmethod
     def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Masks draws.
+        """Masks samples.
 
         Args:
-            rows: Nodes of each draw, −1 at the end where there is none ``(num_samples, largest_arity)``.
-            numbers: The numbers of the draws in their corpus ``(num_samples,)``.
+            rows: Nodes of each sample, −1 at the end where there is none ``(num_samples, largest_arity)``.
+            numbers: The numbers of the samples in their corpus ``(num_samples,)``.
             rng: The batch's random numbers.
 
         Returns:
-            For each sequence the draw that it is of ``(num_sequences,)``, and which of its nodes are masked, bool
+            For each sequence the sample that it is of ``(num_sequences,)``, and which of its nodes are masked, bool
             ``(num_sequences, largest_arity)``.
         """
 
 
 class OneNode(Masking):
-    """One node of each draw, each with the same probability (the paper).
+    """Masks one node of each sample, each with the same probability (the paper).
 
     Args:
-        fixed: Whether a draw keeps its mask whenever it comes again, as where data are masked before training.
+        fixed: Whether a sample keeps its mask whenever it comes again, as where data are masked before training.
         seed: Seeds fixed masks.
     """
 
@@ -57,18 +57,18 @@ class OneNode(Masking):
 
 
 class EveryNode(Masking):
-    """Every node of each draw in turn, each in a sequence of its own: all that one-node masks can tell."""
+    """Masks every node of each sample in turn, in a sequence of its own: all that one-node masks can tell."""
 
     depends_on_epoch = False
     depends_on_chance = False
 
     def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        draw, place = np.nonzero(rows >= 0)
-        return draw, np.arange(rows.shape[1]) == place[:, None]
+        sample, place = np.nonzero(rows >= 0)
+        return sample, np.arange(rows.shape[1]) == place[:, None]
 
 
 class SeveralNodes(Masking):
-    """So many nodes of each draw at once, all of them where it has no more.
+    """Masks several nodes of each sample at once, all of them where it has no more.
 
     Args:
         number: How many.
@@ -86,7 +86,7 @@ class SeveralNodes(Masking):
 
 
 class ByFrequency(Masking):
-    """One node of each draw, with a probability that is a power of how often the node comes.
+    """Masks one node of each sample, with a probability that is a power of how often the node comes.
 
     Of what is masked, the favoured nodes are then more likely than the hyperedges' weights say: the conditionals are
     tilted, and what is recovered with them, unless all nodes are as frequent.
@@ -110,7 +110,7 @@ class ByFrequency(Masking):
 
 
 class WholeHyperedge(Masking):
-    """All nodes at once: a model learns how often each node comes, from which follows what components weigh."""
+    """Masks all nodes: a model learns how often each node comes, from which follows what components weigh."""
 
     depends_on_epoch = False
     depends_on_chance = False
@@ -120,7 +120,7 @@ class WholeHyperedge(Masking):
 
 
 class CompositeMasking(Masking):
-    """Several ways of masking, each applied to every draw.
+    """Masks every sample in several ways, each in a sequence of its own.
 
     Args:
         maskings: The ways.
@@ -138,7 +138,7 @@ class CompositeMasking(Masking):
 
     def mask(self, rows: np.ndarray, numbers: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         parts = [masking.mask(rows, numbers, rng) for masking in self.maskings]
-        return np.concatenate([draw for draw, _ in parts]), np.concatenate([masked for _, masked in parts])
+        return np.concatenate([sample for sample, _ in parts]), np.concatenate([masked for _, masked in parts])
 
 
 def _hashed(numbers: np.ndarray, seed: int) -> np.ndarray:

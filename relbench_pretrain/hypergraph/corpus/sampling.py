@@ -1,4 +1,4 @@
-"""How a corpus is drawn from a weighted hypergraph: independently, correlated, biased, drifting, with noise."""
+"""Ways to sample hyperedges by weight: independently, correlated, biased, drifting, with noise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 
 
 class AliasTable:
-    """Draws numbers by weight in constant time each (Walker 1977, as set up by Vose 1991).
+    """Samples numbers by weight in constant time each (Walker 1977, as set up by Vose 1991).
 
     Args:
         weights: Positive ``(num,)``.
@@ -21,29 +21,29 @@ class AliasTable:
     def __init__(self, weights: np.ndarray) -> None:
         self.keep, self.other = _alias(np.asarray(weights, dtype=np.float64))
 
-    def draw(self, number: int, rng: np.random.Generator) -> np.ndarray:
-        """Returns numbers drawn independently ``(number,)``."""
-        return _draw(self.keep, self.other, number, rng)
+    def sample(self, number: int, rng: np.random.Generator) -> np.ndarray:
+        """Returns numbers sampled independently ``(number,)``."""
+        return _sample(self.keep, self.other, number, rng)
 
 
 class Sampling(ABC):
-    """How hyperedges of a corpus are drawn.
+    """Samples the hyperedges of a corpus.
 
-    A corpus is drawn in blocks, each from its own random numbers, so that any part of it can be made anywhere.
+    A corpus is sampled in blocks, each from its own random numbers, so that any part of it can be made anywhere.
 
     Attributes:
-        kind: What tells its corpora from others' in their names, which never change: checkpoints and files have them.
+        kind: Tells its corpora from others' in their names, which never change: checkpoints and files have them.
     """
 
     kind: ClassVar[str]
 
     @abstractmethod
     def begin(self, graph: Hypergraph) -> None:
-        """Prepares to draw from a hypergraph."""
+        """Prepares to sample from a hypergraph."""
 
     @abstractmethod
-    def draw(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Draws a block.
+    def sample(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Samples a block.
 
         Args:
             number: How many hyperedges.
@@ -56,25 +56,25 @@ class Sampling(ABC):
 
 
 class IndependentSampling(Sampling):
-    """Each hyperedge with the probability that its weight is, independently (Chen et al. 2024, section 3)."""
+    """Samples each hyperedge with the probability that its weight is, independently (Chen et al. 2024, section 3)."""
 
     kind = "IndependentDraws"
 
     def begin(self, graph: Hypergraph) -> None:
         self._edges, self._table = graph.edges, AliasTable(graph.weights)
 
-    def draw(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return self._edges[self._table.draw(number, rng)]
+    def sample(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self._edges[self._table.sample(number, rng)]
 
 
 class CorrelatedSampling(Sampling):
-    """A walk: often the next hyperedge differs from the last one in one node, drawn by weight.
+    """Samples by a walk: often the next hyperedge differs from the last one in one node, chosen by weight.
 
     Every hyperedge comes as often as its weight says in the long run, but neighbours come together, so that as many
-    draws tell less. Blocks are independent.
+    samples tell less. Blocks are independent.
 
     Args:
-        correlation: The probability that the next draw is a step of the walk rather than independent.
+        correlation: The probability that the next sample is a step of the walk rather than independent.
     """
 
     kind = "CorrelatedDraws"
@@ -91,18 +91,18 @@ class CorrelatedSampling(Sampling):
         self._start, self._members = columns.indptr.astype(np.int64), columns.indices.astype(np.int64)
         self._cumulative = np.cumsum(graph.weights[self._members])
 
-    def draw(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        fresh = self._table.draw(number, rng)
+    def sample(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        fresh = self._table.sample(number, rng)
         walk = (rng.random(number) < self.correlation, rng.random(number), rng.random(number))
         chain = _walk(fresh, *walk, self._arity, self._context, self._start, self._members, self._cumulative)
         return self._edges[chain]
 
 
 class BiasedSampling(Sampling):
-    """Each hyperedge with a probability that is a power of its weight: what is rare is told less often still.
+    """Samples each hyperedge by a power of its weight, as where rare facts are reported less often still.
 
     Args:
-        power: Above 1 the rare are drawn too seldom, below 1 too often.
+        power: Above 1 the rare are sampled too seldom, below 1 too often.
     """
 
     kind = "BiasedDraws"
@@ -113,14 +113,14 @@ class BiasedSampling(Sampling):
     def begin(self, graph: Hypergraph) -> None:
         self._edges, self._table = graph.edges, AliasTable(graph.weights**self.power)
 
-    def draw(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        return self._edges[self._table.draw(number, rng)]
+    def sample(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self._edges[self._table.sample(number, rng)]
 
 
 class DriftingSampling(Sampling):
-    """Weights that move: at the beginning of the corpus a share of the mass is elsewhere, at its end it is right.
+    """Samples by weights that move: at the beginning of the corpus a share of the mass is elsewhere, at its end none.
 
-    The weights of the beginning are those of the end, in random order, mixed with them. Held-out draws are the last
+    The weights of the beginning are those of the end, in random order, mixed with them. Held-out samples are the last
     ones, so training sees the drift up to where they begin.
 
     Args:
@@ -139,17 +139,17 @@ class DriftingSampling(Sampling):
         before = np.random.default_rng(self.seed).permutation(graph.weights)
         self._edges, self._now, self._before = graph.edges, AliasTable(graph.weights), AliasTable(before)
 
-    def draw(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def sample(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         early = rng.random(number) < self.amount * (1 - when)
-        return self._edges[np.where(early, self._before.draw(number, rng), self._now.draw(number, rng))]
+        return self._edges[np.where(early, self._before.sample(number, rng), self._now.sample(number, rng))]
 
 
 class NoisySampling(Sampling):
-    """Draws in which now and then one node is replaced by any other.
+    """Replaces one node by any other in some of the samples.
 
     Args:
-        rate: The share of the draws to which this happens.
-        sampling: How they are drawn otherwise.
+        rate: The share of the samples to which this happens.
+        sampling: How they are sampled otherwise; independently by default.
     """
 
     kind = "NoisyDraws"
@@ -165,11 +165,11 @@ class NoisySampling(Sampling):
         self._num_nodes = graph.num_nodes
         self.sampling.begin(graph)
 
-    def draw(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        rows = self.sampling.draw(number, when, rng).copy()
+    def sample(self, number: int, when: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        rows = self.sampling.sample(number, when, rng).copy()
         hit = np.flatnonzero(rng.random(number) < self.rate)
         place = (rng.random(len(hit)) * (rows[hit] >= 0).sum(1)).astype(np.int64)
-        # An even choice among the nodes that are not in the hyperedge: draw again where one is.
+        # A uniform choice among the nodes that are not in the hyperedge: choose again where one is.
         wrong = np.arange(len(hit))
         new = np.zeros(len(hit), dtype=rows.dtype)
         while len(wrong):
@@ -210,7 +210,7 @@ def _alias(weights):
 
 
 @numba.njit(cache=True)
-def _draw(keep, other, number, rng):
+def _sample(keep, other, number, rng):
     found = np.empty(number, np.int64)
     for k in range(number):
         u = rng.random() * len(keep)

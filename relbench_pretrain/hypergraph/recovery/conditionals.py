@@ -1,10 +1,10 @@
-"""What a masked model says of hyperedges: the probability of each node given the others."""
+"""Conditionals of hyperedges: the probability of each node given the others, exact, counted or read from a model."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -13,8 +13,9 @@ from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.rows import find_rows, sorted_members, unique_rows, widened
 
 
-class Reader(Protocol):
-    """A masked model, as far as recovery needs it."""
+@runtime_checkable
+class MaskedModel(Protocol):
+    """Predicts masked nodes; all that recovery needs of a trained model."""
 
     def log_conditionals(self, contexts: np.ndarray, masked: int = 1) -> np.ndarray:
         """Returns the log-probability of every node at a masked place beside a context.
@@ -34,7 +35,7 @@ CELLS = 1 << 24
 
 @dataclass(frozen=True)
 class Conditionals:
-    """Hyperedges, each seen from all of its nodes.
+    """Hyperedges, and the probability of each of their nodes given the others.
 
     Args:
         edges: The hyperedges ``(num_edges, largest_arity)``, as in :class:`Hypergraph`.
@@ -47,7 +48,7 @@ class Conditionals:
 
     @cached_property
     def adjacency(self) -> Adjacency:
-        """Which hyperedges share a context."""
+        """The contexts of the hyperedges, and which of them share one."""
         return Adjacency.of(self.edges)
 
     def per_context(self, values: np.ndarray) -> np.ndarray:
@@ -70,7 +71,7 @@ class Conditionals:
 
 
 def exact_conditionals(graph: Hypergraph) -> Conditionals:
-    """Returns what the optimum of the cross-entropy says: w(e) over the sum of those that share a context."""
+    """Returns the optimum of the cross-entropy: w(e) over the sum of the weights that share a context."""
     context = graph.adjacency.context
     there = context >= 0
     total = graph.adjacency.incidence.T @ graph.weights
@@ -79,14 +80,14 @@ def exact_conditionals(graph: Hypergraph) -> Conditionals:
 
 
 def counted_conditionals(rows: np.ndarray, masked: np.ndarray) -> Conditionals:
-    """Returns what counting says of masked draws, which a model can at best learn.
+    """Returns the conditionals that counting masked samples gives, which a model can at best learn.
 
     Args:
-        rows: Draws, −1 at the end where there is no node ``(num_samples, largest_arity)``.
+        rows: Samples, −1 at the end where there is no node ``(num_samples, largest_arity)``.
         masked: The one node of each that is masked, bool ``(num_samples, largest_arity)``.
 
     Returns:
-        The views; a place that was never masked is not known.
+        The conditionals; a place that was never masked is not known.
     """
     node = rows[masked][:, None]
     both = np.concatenate([sorted_members(rows.astype(np.int64)), node.astype(np.int64)], axis=1)
@@ -96,32 +97,32 @@ def counted_conditionals(rows: np.ndarray, masked: np.ndarray) -> Conditionals:
     place = (edges[of_edge] == distinct[:, -1:]).argmax(1)
     log_p = np.full(edges.shape, -np.inf)
     log_p[of_edge, place] = np.log(counts)
-    views = Conditionals(edges.astype(np.int32), log_p)
-    total = views.per_context(np.where(np.isfinite(log_p), np.exp(log_p), 0.0))
+    conditionals = Conditionals(edges.astype(np.int32), log_p)
+    total = conditionals.per_context(np.where(np.isfinite(log_p), np.exp(log_p), 0.0))
     with np.errstate(divide="ignore", invalid="ignore"):
-        log_p = log_p - np.log(total)[np.where(views.adjacency.context >= 0, views.adjacency.context, 0)]
-    return Conditionals(views.edges, np.where(np.isnan(log_p), -np.inf, log_p))
+        log_p = log_p - np.log(total)[np.where(conditionals.adjacency.context >= 0, conditionals.adjacency.context, 0)]
+    return Conditionals(conditionals.edges, np.where(np.isnan(log_p), -np.inf, log_p))
 
 
 def read_conditionals(
-    reader: Reader, contexts: np.ndarray, num_nodes: int, threshold: float = 0.02, most: int | None = None
+    model: MaskedModel, contexts: np.ndarray, num_nodes: int, threshold: float = 0.02, most: int | None = None
 ) -> Conditionals:
     """Reads hyperedges and their conditionals out of a model.
 
     A hyperedge is found where from one context at least its node has more than a share of the most likely one's
     probability. (An absolute threshold of .01, the paper's, deletes true hyperedges where a context has a hundred.)
-    Then every found one is looked at from all of its nodes.
+    Then the conditionals of all of its nodes are read for every one that was found.
 
     Args:
-        reader: The model.
-        contexts: The contexts to look at ``(num_contexts, width)``, filled up with −1.
+        model: The model.
+        contexts: The contexts to complete ``(num_contexts, width)``, filled up with −1.
         num_nodes: The number of nodes.
         threshold: The share.
         most: The most nodes beside a context, the likeliest ones; all above the threshold by default. Before it is
             trained, a model thinks everything possible.
 
     Returns:
-        The views.
+        The conditionals.
 
     Raises:
         HypergraphError: If the model's numbers are not finite.
@@ -130,7 +131,7 @@ def read_conditionals(
     size = max(1, CELLS // num_nodes)
     for first in range(0, len(contexts), size):
         part = contexts[first : first + size]
-        log_p = reader.log_conditionals(part)
+        log_p = model.log_conditionals(part)
         top = log_p.max(1, keepdims=True)
         if not np.isfinite(top).all():
             raise HypergraphError("the model gives no finite probabilities; training must have gone wrong (NaN?)")
@@ -140,11 +141,11 @@ def read_conditionals(
         row, node = np.nonzero(above)
         found.append(np.concatenate([part[row], node[:, None]], axis=1))
     edges = unique_rows(sorted_members(np.concatenate(found).astype(np.int64)))[0].astype(np.int32)
-    return look_at(reader, edges, num_nodes)
+    return conditionals_of(model, edges, num_nodes)
 
 
-def look_at(reader: Reader, edges: np.ndarray, num_nodes: int) -> Conditionals:
-    """Looks at hyperedges ``(num_edges, largest_arity)`` from all of their nodes."""
+def conditionals_of(model: MaskedModel, edges: np.ndarray, num_nodes: int) -> Conditionals:
+    """Reads the conditionals of all nodes of hyperedges ``(num_edges, largest_arity)`` out of a model."""
     adjacency = Adjacency.of(edges)
     edge, place = np.nonzero(adjacency.context >= 0)
     context = adjacency.context[edge, place]
@@ -153,25 +154,25 @@ def look_at(reader: Reader, edges: np.ndarray, num_nodes: int) -> Conditionals:
     log_p = np.full(edges.shape, -np.inf)
     size = max(1, CELLS // num_nodes)
     for first in range(0, adjacency.num_contexts, size):
-        read = reader.log_conditionals(adjacency.contexts[first : first + size])
+        read = model.log_conditionals(adjacency.contexts[first : first + size])
         low, high = np.searchsorted(context, (first, first + size))
         row = context[low:high] - first
         log_p[edge[low:high], place[low:high]] = read[row, edges[edge[low:high], place[low:high]]]
-    views = Conditionals(edges, log_p)
-    views.__dict__["adjacency"] = adjacency  # computed already
-    return views
+    conditionals = Conditionals(edges, log_p)
+    conditionals.__dict__["adjacency"] = adjacency  # computed already
+    return conditionals
 
 
 def observed_contexts(graph: Hypergraph) -> np.ndarray:
-    """Returns the contexts of what was drawn: all nodes for a graph ``(num_contexts, largest_arity − 1)``.
+    """Returns the contexts of the sampled hyperedges: all nodes for a graph ``(num_contexts, largest_arity − 1)``.
 
     Contexts of different arity are told apart by their number of nodes alone.
     """
     return unique_rows(graph.adjacency.contexts)[0]
 
 
-def same_edges(views: Conditionals, graph: Hypergraph) -> np.ndarray:
-    """Returns where each hyperedge of views stands in a hypergraph, or −1 ``(num_edges,)``."""
-    width = max(views.edges.shape[1], graph.largest_arity)
-    rows, table = (widened(a, width).astype(np.int64) for a in (views.edges, graph.edges))
+def same_edges(conditionals: Conditionals, graph: Hypergraph) -> np.ndarray:
+    """Returns where each hyperedge of conditionals stands in a hypergraph, or −1 ``(num_edges,)``."""
+    width = max(conditionals.edges.shape[1], graph.largest_arity)
+    rows, table = (widened(a, width).astype(np.int64) for a in (conditionals.edges, graph.edges))
     return find_rows(rows, table)

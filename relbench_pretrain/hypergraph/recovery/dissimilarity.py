@@ -1,10 +1,11 @@
-"""How far a recovered hypergraph is from the true one."""
+"""Distance of a recovered hypergraph from the true one, and the distance that theory leads to expect."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import binom
 
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.rows import unique_rows, widened
@@ -12,7 +13,7 @@ from relbench_pretrain.hypergraph.rows import unique_rows, widened
 
 @dataclass(frozen=True)
 class Dissimilarity:
-    """How two hypergraphs over the same nodes differ.
+    """Differences of two hypergraphs over the same nodes, by several measures.
 
     Args:
         error: The sum of absolute differences of weights, 0 to 2: half the entrywise L1 norm of the difference of
@@ -68,6 +69,35 @@ def dissimilarity(truth: Hypergraph, found: Hypergraph, weighted: bool = True) -
         right / found.num_edges,
         right / truth.num_edges,
     )  # fmt: skip
+
+
+def counting_error(weights: np.ndarray, num_samples: int) -> float:
+    """Returns the counting limit: the expected error of counting independent samples.
+
+    The sum over hyperedges of the binomial distribution's mean absolute deviation over the number of samples (De
+    Moivre's closed form), about the sum of √(2 w (1 − w) / (π N)): Θ(√(m / N)).
+
+    Args:
+        weights: The true weights ``(num_edges,)``.
+        num_samples: N.
+    """
+    w = np.asarray(weights, dtype=np.float64)
+    v = np.floor(num_samples * w) + 1
+    deviation = 2 * v * (1 - w) * binom.pmf(v, num_samples, w)
+    return float(np.where(w < 1, deviation, 0.0).sum() / num_samples)
+
+
+def recovery_bound(graph: Hypergraph, num_samples: int, diameter: int) -> float:
+    """Returns the bound on the error of recovery, √(κ m L² / N), without its constant and logarithms.
+
+    Source: Chen et al. 2024: N = Õ(κ m L² / ε²) samples suffice for an error of ε.
+
+    Args:
+        graph: The truth, with κ and m.
+        num_samples: N.
+        diameter: L.
+    """
+    return float(np.sqrt(graph.kappa * graph.num_edges * diameter**2 / num_samples))
 
 
 def _column_sums(edges: np.ndarray, values: np.ndarray, num_nodes: int) -> np.ndarray:

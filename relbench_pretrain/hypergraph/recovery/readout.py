@@ -1,4 +1,4 @@
-"""From conditionals to weights: chaining, the stationary distribution, least squares."""
+"""Read-outs, from conditionals to weights: chaining, the stationary distribution, least squares."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ from relbench_pretrain.hypergraph.recovery.conditionals import Conditionals
 
 
 class ReadOut(ABC):
-    """Turns conditionals into weights, which are determined within each connected component."""
+    """Reads the weights of hyperedges out of conditionals, which determine them within each connected component."""
 
-    def __call__(self, views: Conditionals) -> np.ndarray:
+    def __call__(self, conditionals: Conditionals) -> np.ndarray:
         """Returns the weight of each hyperedge within its component, where they sum to 1 ``(num_edges,)``."""
-        weights = self.weights(views)
-        component = views.adjacency.components
+        weights = self.weights(conditionals)
+        component = conditionals.adjacency.components
         return weights / np.bincount(component, weights)[component]
 
     @abstractmethod
-    def weights(self, views: Conditionals) -> np.ndarray:
+    def weights(self, conditionals: Conditionals) -> np.ndarray:
         """Returns weights up to a factor for each component ``(num_edges,)``."""
 
 
 class Chaining(ReadOut):
-    """The ratio of two hyperedges that share a context, from one to the next, breadth first (the paper's).
+    """Chains the ratios of two hyperedges that share a context, from one to the next, breadth first (the paper's).
 
     Each weight hangs on one path of ratios, whose errors add up. A component's first hyperedge is the start.
     """
 
-    def weights(self, views: Conditionals) -> np.ndarray:
-        rows = views.adjacency.incidence.T.tocsr()
-        found = _chain(views.log_p, views.adjacency.context, rows.indptr.astype(np.int64),
-                       rows.indices.astype(np.int64))  # fmt: skip
-        return _from_logarithms(found, views.adjacency.components)
+    def weights(self, conditionals: Conditionals) -> np.ndarray:
+        adjacency = conditionals.adjacency
+        rows = adjacency.incidence.T.tocsr()
+        start, members = rows.indptr.astype(np.int64), rows.indices.astype(np.int64)
+        return _from_logarithms(_chain(conditionals.log_p, adjacency.context, start, members), adjacency.components)
 
 
 class Stationary(ReadOut):
-    """The stationary distribution of resampling one node at a time, each with the same chance.
+    """Takes the stationary distribution of resampling one node at a time, each with the same chance.
 
     For graphs it is w_ij ∝ ½(π_i P_ij + π_j P_ji) with π the stationary distribution of the walk on nodes. The walk
     sometimes stays where it is, so it settles on bipartite graphs too.
@@ -55,26 +55,27 @@ class Stationary(ReadOut):
     def __init__(self, max_steps: int = 20_000, tolerance: float = 1e-10, direct: int = 2_000) -> None:
         self.max_steps, self.tolerance, self.direct = max_steps, tolerance, direct
 
-    def weights(self, views: Conditionals) -> np.ndarray:
-        context = views.adjacency.context
+    def weights(self, conditionals: Conditionals) -> np.ndarray:
+        context = conditionals.adjacency.context
         there = context >= 0
         place = np.where(there, context, 0)
         arity = there.sum(1)
-        share = views.probability / arity[:, None]  # of what a context has, what goes to a hyperedge by this place
-        mass = self._solved(views, share) if views.adjacency.num_contexts <= self.direct else None
+        # Of the mass of a context the part that goes to a hyperedge by this place.
+        share = conditionals.probability / arity[:, None]
+        mass = self._solved(conditionals, share) if conditionals.adjacency.num_contexts <= self.direct else None
         if mass is None:
-            mass = self._walked(views, share)
+            mass = self._walked(conditionals, share)
         return np.maximum((share * np.where(there, mass[place], 0.0)).sum(1), 1e-300)
 
-    def _walked(self, views: Conditionals, share: np.ndarray) -> np.ndarray:
-        context = views.adjacency.context
+    def _walked(self, conditionals: Conditionals, share: np.ndarray) -> np.ndarray:
+        context = conditionals.adjacency.context
         there = context >= 0
         place = np.where(there, context, 0)
-        mass = views.per_context(there.astype(np.float64))
+        mass = conditionals.per_context(there.astype(np.float64))
         mass /= mass.sum()
         for _ in range(self.max_steps):
             weights = (share * np.where(there, mass[place], 0.0)).sum(1)
-            new = views.per_context(np.repeat(weights[:, None], context.shape[1], 1))
+            new = conditionals.per_context(np.repeat(weights[:, None], context.shape[1], 1))
             new /= new.sum()
             change, mass = np.abs(new - mass).sum(), new
             if change < self.tolerance:
@@ -86,15 +87,16 @@ class Stationary(ReadOut):
         )
         return mass
 
-    def _solved(self, views: Conditionals, share: np.ndarray) -> np.ndarray | None:
-        rows = views.adjacency.incidence
-        edge, place = np.nonzero(views.adjacency.context >= 0)
+    def _solved(self, conditionals: Conditionals, share: np.ndarray) -> np.ndarray | None:
+        adjacency = conditionals.adjacency
+        edge, place = np.nonzero(adjacency.context >= 0)
+        context = adjacency.context[edge, place]
         # What each hyperedge gets from each context (num_edges, num_contexts), and each context from each other.
-        given = sparse.csr_array((share[edge, place], (edge, views.adjacency.context[edge, place])), shape=rows.shape)
-        flow = (rows.T @ given).toarray()
+        given = sparse.csr_array((share[edge, place], (edge, context)), shape=adjacency.incidence.shape)
+        flow = (adjacency.incidence.T @ given).toarray()
         # Within a component the equations leave the scale open; that the shares sum to 1 closes it.
-        label = np.zeros(views.adjacency.num_contexts, dtype=np.int64)
-        label[views.adjacency.context[edge, place]] = views.adjacency.components[edge]
+        label = np.zeros(adjacency.num_contexts, dtype=np.int64)
+        label[context] = adjacency.components[edge]
         together = (label[:, None] == label).astype(np.float64)
         try:
             return np.maximum(np.linalg.solve(np.eye(len(flow)) - flow + together, np.ones(len(flow))), 0)
@@ -103,7 +105,7 @@ class Stationary(ReadOut):
 
 
 class LeastSquares(ReadOut):
-    """Weighted least squares on all log-ratios: log P(u|c) ≈ log w(c∪u) − y(c), for hyperedges of any size.
+    """Solves weighted least squares on all log-ratios: log P(u|c) ≈ log w(c∪u) − y(c), for hyperedges of any size.
 
     Each equation weighs as much as its hyperedge does, since the variance of a counted log-probability is about one
     over the count. The unknown y of contexts are solved for by conjugate gradients, with nothing but sums over places.
@@ -116,27 +118,27 @@ class LeastSquares(ReadOut):
     def __init__(self, first: ReadOut | None = None, tolerance: float = 1e-10) -> None:
         self.first, self.tolerance = first or Stationary(), tolerance
 
-    def weights(self, views: Conditionals) -> np.ndarray:
-        context = views.adjacency.context
-        known = np.isfinite(views.log_p) & (context >= 0)
+    def weights(self, conditionals: Conditionals) -> np.ndarray:
+        context = conditionals.adjacency.context
+        known = np.isfinite(conditionals.log_p) & (context >= 0)
         place = np.where(context >= 0, context, 0)
-        precision = np.where(known, np.maximum(self.first(views), 1e-12)[:, None], 0.0)
-        log_p = np.where(known, views.log_p, 0.0)
+        precision = np.where(known, np.maximum(self.first(conditionals), 1e-12)[:, None], 0.0)
+        log_p = np.where(known, conditionals.log_p, 0.0)
         total = np.maximum(precision.sum(1), 1e-300)
 
         def smooth(values: np.ndarray) -> np.ndarray:
             """Replaces the value of each place by what the hyperedge's mean leaves of it, summed over contexts."""
-            return views.per_context(precision * (values - ((precision * values).sum(1) / total)[:, None]))
+            return conditionals.per_context(precision * (values - ((precision * values).sum(1) / total)[:, None]))
 
-        size = views.adjacency.num_contexts
-        diagonal = np.maximum(views.per_context(precision * (1 - precision / total[:, None])), 1e-300)
+        size = conditionals.adjacency.num_contexts
+        diagonal = np.maximum(conditionals.per_context(precision * (1 - precision / total[:, None])), 1e-300)
         solve = LinearOperator((size, size), matvec=lambda y: smooth(y.reshape(-1)[place]), dtype=np.float64)
         scale = LinearOperator((size, size), matvec=lambda r: r.reshape(-1) / diagonal, dtype=np.float64)
         y, failed = cg(solve, -smooth(log_p), rtol=self.tolerance, maxiter=20 * size + 100, M=scale)
         if failed:
             warnings.warn("least squares has not settled: weights may be off; train longer", stacklevel=3)
         found = (precision * (log_p + y[place])).sum(1) / total
-        return _from_logarithms(found, views.adjacency.components)
+        return _from_logarithms(found, conditionals.adjacency.components)
 
 
 def _from_logarithms(log_weights: np.ndarray, component: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from relbench_pretrain.cli import main
-from relbench_pretrain.commands.align import score
 from relbench_pretrain.hypergraph import Chain, ConnectedRandomGraph, Hypergraph
+from relbench_pretrain.hypergraph.alignment.accuracy import score
 from relbench_pretrain.hypergraph.conversion import write_hypergraph
 
 TRUTH = ConnectedRandomGraph(30).make()

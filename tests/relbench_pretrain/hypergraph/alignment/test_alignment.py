@@ -23,7 +23,7 @@ from relbench_pretrain.hypergraph import (
     dissimilarity,
 )
 from relbench_pretrain.hypergraph.alignment.overlap import Overlap
-from relbench_pretrain.hypergraph.alignment.relaxation import doubly_stochastic, two_section
+from relbench_pretrain.hypergraph.alignment.problem import doubly_stochastic, two_section
 
 MATCHERS = [FAQ(restarts=4), Spectral(), GromovWasserstein(restarts=4)]
 MIXED = RandomHypergraph(8, {1: 3, 2: 6, 3: 7}, connected=False, weights=(1.0, 2.0, 5.0))
@@ -35,7 +35,7 @@ def hidden(graph: Hypergraph, seed: int = 0) -> tuple[Hypergraph, np.ndarray]:
     return graph.renamed(shuffled, [f"b{i}" for i in range(graph.num_nodes)]), np.argsort(shuffled)
 
 
-def drawn(graph: Hypergraph, number: int, seed: int) -> Hypergraph:
+def sampled(graph: Hypergraph, number: int, seed: int) -> Hypergraph:
     counts = np.random.default_rng(seed).multinomial(number, graph.weights)
     return graph.with_weights(counts.astype(np.float64))
 
@@ -73,7 +73,7 @@ def test_hyperedges_of_any_arity_are_matched(matcher):
 def test_known_pairs_are_kept_and_help_where_weights_are_noisy(matcher):
     truth = ConnectedRandomGraph(40).make()
     other, true = hidden(truth)
-    first, second = drawn(truth, 250, 1), drawn(other, 250, 2)  # fewer than two draws for an edge
+    first, second = sampled(truth, 250, 1), sampled(other, 250, 2)  # fewer than two samples for an edge
     known = np.stack([np.arange(9), true[:9]], axis=1)
     order = matcher.match(first, second, known)
     assert (order[:9] == true[:9]).all()
@@ -134,7 +134,7 @@ def test_the_distance_is_the_dissimilarity_of_the_renamed_hypergraph():
 
 
 def test_swaps_end_where_none_brings_the_hypergraphs_closer_and_margins_say_by_how_much():
-    first, second = drawn(MIXED.make(), 60, 0), hidden(MIXED.make())[0]
+    first, second = sampled(MIXED.make(), 60, 0), hidden(MIXED.make())[0]
     overlap = Overlap(first, second)
     order = np.array([0, 1, 2, 7, 6, 5, 4, 3])
     better = overlap.improve(order, np.arange(1, 8))

@@ -1,4 +1,4 @@
-"""Draws, corpora, masks and batches: their distributions, and that no part is lost or comes twice."""
+"""Samples, corpora, masks and batches: their distributions, and that no part is lost or comes twice."""
 
 from __future__ import annotations
 
@@ -43,32 +43,32 @@ MIXED = RandomHypergraph(12, {2: 10, 3: 30}, weights=[1, 2, 5]).make()
 
 
 def shares(rows: np.ndarray, graph: Hypergraph) -> np.ndarray:
-    """How often each hyperedge was drawn; all rows have to be hyperedges."""
+    """How often each hyperedge was sampled; all rows have to be hyperedges."""
     found, counts = counted(rows, graph.num_nodes)
-    assert (graph.weights_of(found.edges) > 0).all(), "a draw that is no hyperedge"
+    assert (graph.weights_of(found.edges) > 0).all(), "a sample that is no hyperedge"
     number = np.zeros(graph.num_edges)
     place = [np.flatnonzero((graph.edges == row).all(1))[0] for row in found.edges]
     number[place] = counts
     return number
 
 
-def test_alias_table_draws_by_weight():
+def test_alias_table_samples_by_weight():
     weights = np.array([0.5, 3, 1, 0.001, 2])
-    drawn = np.bincount(AliasTable(weights).draw(200_000, np.random.default_rng(0)), minlength=5)
-    assert chisquare(drawn, 200_000 * weights / weights.sum()).pvalue > 0.001
+    number = np.bincount(AliasTable(weights).sample(200_000, np.random.default_rng(0)), minlength=5)
+    assert chisquare(number, 200_000 * weights / weights.sum()).pvalue > 0.001
 
 
-@pytest.mark.parametrize("draws", [IndependentSampling(), CorrelatedSampling(0.8)])
-def test_hyperedges_come_as_often_as_they_weigh(draws):
-    rows = Corpus(MIXED, draws, 300_000, 1).rows()
+@pytest.mark.parametrize("sampling", [IndependentSampling(), CorrelatedSampling(0.8)])
+def test_hyperedges_come_as_often_as_they_weigh(sampling):
+    rows = Corpus(MIXED, sampling, 300_000, 1).rows()
     number = shares(rows, MIXED)
     error = np.abs(number / len(rows) - MIXED.weights).sum()
-    assert error < (0.01 if isinstance(draws, IndependentSampling) else 0.03)
-    if isinstance(draws, IndependentSampling):
+    assert error < (0.01 if isinstance(sampling, IndependentSampling) else 0.03)
+    if isinstance(sampling, IndependentSampling):
         assert chisquare(number, len(rows) * MIXED.weights).pvalue > 0.001
 
 
-def test_correlated_draws_differ_in_one_node_as_often_as_asked():
+def test_correlated_samples_differ_in_one_node_as_often_as_asked():
     rows = sorted_members(Corpus(MIXED, CorrelatedSampling(0.8), 50_000, 0).rows())
     sets = [frozenset(row[row >= 0].tolist()) for row in rows]
     near = np.mean([len(a) == len(b) and len(a & b) >= len(a) - 1 for a, b in pairwise(sets)])
@@ -78,7 +78,7 @@ def test_correlated_draws_differ_in_one_node_as_often_as_asked():
     assert near == pytest.approx(0.8 + 0.2 * chance, abs=0.01)
 
 
-def test_biased_draws_are_by_a_power_of_the_weight():
+def test_biased_samples_are_by_a_power_of_the_weight():
     rows = Corpus(MIXED, BiasedSampling(2.0), 200_000, 0).rows()
     tilted = MIXED.weights**2 / (MIXED.weights**2).sum()
     assert chisquare(shares(rows, MIXED), len(rows) * tilted).pvalue > 0.001
@@ -101,7 +101,7 @@ def test_noise_replaces_one_node_by_another_that_is_not_there():
         NoisySampling(0.1).begin(Star(2).make())
 
 
-def test_nodes_of_a_draw_come_in_random_order_and_blocks_alone_are_the_same(tmp_path):
+def test_nodes_of_a_sample_come_in_random_order_and_blocks_alone_are_the_same(tmp_path):
     corpus = Corpus(MIXED, IndependentSampling(), BLOCK + 1_000, 3)
     rows = corpus.rows()
     assert np.array_equal(corpus.block(1), rows[BLOCK:])
@@ -114,11 +114,11 @@ def test_nodes_of_a_draw_come_in_random_order_and_blocks_alone_are_the_same(tmp_
     corpus.memory_mapped(tmp_path)
     assert next(tmp_path.iterdir()).stat().st_mtime_ns == stamp
     Corpus(MIXED, BiasedSampling(2.0), BLOCK + 1_000, 3).memory_mapped(tmp_path)
-    assert len(list(tmp_path.iterdir())) == 2, "another way of drawing is another corpus"
+    assert len(list(tmp_path.iterdir())) == 2, "another way to sample is another corpus"
     assert not np.array_equal(Corpus(MIXED, IndependentSampling(), 100, 4).rows(), rows[:100])
 
 
-def test_draws_that_cannot_be_kept_are_an_error_and_leave_nothing(tmp_path, monkeypatch):
+def test_samples_that_cannot_be_kept_are_an_error_and_leave_nothing(tmp_path, monkeypatch):
     corpus = Corpus(MIXED, IndependentSampling(), 100, 3)
     kept = corpus.memory_mapped(tmp_path / "kept")
     with pytest.raises(ValueError, match="read-only"):
@@ -153,23 +153,23 @@ def test_masks_hit_as_many_nodes_as_they_say():
 
     def masked(masking):
         masking.begin(np.bincount(rows[rows >= 0], minlength=12))
-        draw, hit = masking.mask(rows, numbers, rng)
-        assert not (hit & (rows[draw] < 0)).any(), "a mask where there is no node"
-        return draw, hit
+        sample, hit = masking.mask(rows, numbers, rng)
+        assert not (hit & (rows[sample] < 0)).any(), "a mask where there is no node"
+        return sample, hit
 
     for masking in (OneNode(), OneNode(fixed=True), ByFrequency(-1.0)):
-        draw, hit = masked(masking)
-        assert np.array_equal(draw, numbers) and (hit.sum(1) == 1).all()
+        sample, hit = masked(masking)
+        assert np.array_equal(sample, numbers) and (hit.sum(1) == 1).all()
     place = masked(OneNode(fixed=True))[1].argmax(1)
     assert np.array_equal(place, masked(OneNode(fixed=True))[1].argmax(1))
     assert not np.array_equal(place, masked(OneNode(fixed=True, seed=1))[1].argmax(1))
     assert np.bincount(place[arity == 3]) / (arity == 3).sum() == pytest.approx([1 / 3] * 3, abs=0.02)
-    draw, hit = masked(EveryNode())
-    assert np.array_equal(np.bincount(draw), arity) and len(np.unique(np.c_[draw, hit], axis=0)) == arity.sum()
+    sample, hit = masked(EveryNode())
+    assert np.array_equal(np.bincount(sample), arity) and len(np.unique(np.c_[sample, hit], axis=0)) == arity.sum()
     assert np.array_equal(masked(SeveralNodes(2))[1].sum(1), np.minimum(arity, 2))
     assert np.array_equal(masked(WholeHyperedge())[1].sum(1), arity)
-    draw, hit = masked(CompositeMasking([EveryNode(), WholeHyperedge()]))
-    assert len(draw) == arity.sum() + len(rows)
+    sample, hit = masked(CompositeMasking([EveryNode(), WholeHyperedge()]))
+    assert len(sample) == arity.sum() + len(rows)
     assert (
         not CompositeMasking([EveryNode()]).depends_on_epoch
         and CompositeMasking([EveryNode(), OneNode()]).depends_on_epoch
@@ -220,7 +220,7 @@ def test_sequences_begin_and_end_and_are_filled_up():
 
 
 @pytest.mark.parametrize("world", [1, 3])
-def test_every_pass_has_every_draw_once_over_all_processes(world):
+def test_every_pass_has_every_sample_once_over_all_processes(world):
     rows = np.stack([np.arange(1_001), np.arange(1_001) + 1], axis=1).astype(np.int32)
     batches = MaskedBatches(rows, 1_002, OneNode(), 100, 0, keep_order=True, merge=False, world_size=world)
     number = len(batches) // world
@@ -243,7 +243,7 @@ def test_every_pass_has_every_draw_once_over_all_processes(world):
     assert orders[0] != orders[1]
 
 
-def test_all_draws_in_one_batch_are_masked_once_for_all():
+def test_all_samples_in_one_batch_are_masked_once_for_all():
     rows = Corpus(MIXED, IndependentSampling(), 3_000, 0).rows()
     batches = MaskedBatches(rows, 12, EveryNode(), 3_000, 0)
     direct = masked_batch(rows, np.arange(3_000), 12, EveryNode(), np.random.default_rng(0))
@@ -269,7 +269,7 @@ def test_fresh_batches_never_come_again():
     assert all(torch.equal(a, b) for a, b in zip(batches[3], batches[3], strict=True))
 
 
-def test_fresh_draws_drift_over_a_pass_and_not_over_a_batch():
+def test_fresh_samples_drift_over_a_pass_and_not_over_a_batch():
     batches = FreshBatches(Corpus(MIXED, DriftingSampling(1.0), 400_000, 0), WholeHyperedge(), 40_000, 0)
     truth = np.bincount(MIXED.edges[MIXED.edges >= 0], MIXED.weights.repeat(MIXED.arity), minlength=12)
 
@@ -301,7 +301,7 @@ def test_settings_out_of_range_are_refused(make, message):
         make()
 
 
-def test_connected_graph_is_drawn_whole():
+def test_connected_graph_is_sampled_whole():
     graph = ConnectedRandomGraph(10).make()
     found, _ = counted(Corpus(graph, IndependentSampling(), 20_000, 0).rows(), 10)
     assert np.array_equal(found.edges, graph.edges)

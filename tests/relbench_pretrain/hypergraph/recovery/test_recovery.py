@@ -26,14 +26,14 @@ from relbench_pretrain.hypergraph import (
 )
 from relbench_pretrain.hypergraph.corpus.corpus import Corpus, counted
 from relbench_pretrain.hypergraph.recovery.conditionals import (
+    conditionals_of,
     counted_conditionals,
     exact_conditionals,
-    look_at,
     observed_contexts,
     read_conditionals,
 )
+from relbench_pretrain.hypergraph.recovery.dissimilarity import counting_error, recovery_bound
 from relbench_pretrain.hypergraph.recovery.recover import without_bridges
-from relbench_pretrain.hypergraph.recovery.theory import counting_error, recovery_bound
 
 READ_OUTS = [Chaining(), Stationary(), Stationary(direct=0), LeastSquares()]
 
@@ -72,9 +72,9 @@ class Oracle:
 )
 def test_exact_conditionals_give_the_hypergraph_back(source, read_out):
     graph = source.make()
-    views = read_conditionals(Oracle(graph), observed_contexts(graph), graph.num_nodes, threshold=1e-4)
-    assert np.array_equal(views.edges, graph.edges)
-    for given in (views, exact_conditionals(graph)):
+    conditionals = read_conditionals(Oracle(graph), observed_contexts(graph), graph.num_nodes, threshold=1e-4)
+    assert np.array_equal(conditionals.edges, graph.edges)
+    for given in (conditionals, exact_conditionals(graph)):
         found = recover(given, read_out, graph, Oracle(graph), CorpusMass())
         assert dissimilarity(graph, found).error < 1e-6
 
@@ -86,16 +86,16 @@ def test_one_node_masks_leave_the_masses_of_components_open_and_wider_ones_tell_
     )
     assert both.adjacency.components.max() == 1
     wrong = both.with_weights(np.where(both.adjacency.components == 0, 0.2, 1.0) * both.weights)
-    views = exact_conditionals(both)
-    assert np.allclose(views.log_p, exact_conditionals(wrong).log_p), "other masses, same conditionals"
+    conditionals = exact_conditionals(both)
+    assert np.allclose(conditionals.log_p, exact_conditionals(wrong).log_p), "other masses, same conditionals"
     # the corpus has the masses wrong, the model's marginals right
-    from_corpus = recover(views, LeastSquares(), wrong, Oracle(both), CorpusMass())
-    from_masks = recover(views, LeastSquares(), wrong, Oracle(both), WiderMasks())
+    from_corpus = recover(conditionals, LeastSquares(), wrong, Oracle(both), CorpusMass())
+    from_masks = recover(conditionals, LeastSquares(), wrong, Oracle(both), WiderMasks())
     assert dissimilarity(wrong, from_corpus).error < 1e-6 and dissimilarity(both, from_corpus).error > 0.3
     assert dissimilarity(both, from_masks).error < 1e-6
 
 
-def test_a_hyperedge_that_was_never_drawn_does_not_join_components():
+def test_a_hyperedge_that_was_never_sampled_does_not_join_components():
     one, other = (ConnectedRandomGraph(12, seed=s).make() for s in (1, 2))
     both = Hypergraph.from_edges(
         24, np.concatenate([one.edges, other.edges + 12]), np.concatenate([0.8 * one.weights, 0.2 * other.weights])
@@ -109,12 +109,12 @@ def test_a_hyperedge_that_was_never_drawn_does_not_join_components():
             with np.errstate(divide="ignore"):
                 return np.log(found / found.sum(1, keepdims=True))
 
-    views = read_conditionals(Bridging(both), observed_contexts(both), 24)
-    assert len(views.edges) == both.num_edges + 1
+    conditionals = read_conditionals(Bridging(both), observed_contexts(both), 24)
+    assert len(conditionals.edges) == both.num_edges + 1
     for read_out in READ_OUTS:
-        assert dissimilarity(both, recover(views, read_out, both, Bridging(both), CorpusMass())).error < 0.02
+        assert dissimilarity(both, recover(conditionals, read_out, both, Bridging(both), CorpusMass())).error < 0.02
     joined = Hypergraph.from_edges(24, [*both.edges.tolist(), [3, 15]], [*both.weights, 1e-4])
-    assert len(without_bridges(views, joined).edges) == len(views.edges), "what was drawn stays"
+    assert len(without_bridges(conditionals, joined).edges) == len(conditionals.edges), "what was sampled stays"
 
 
 @pytest.mark.parametrize("edges_by_arity", [{2: 6, 3: 8}, {3: 12}, {2: 5, 4: 20}])
@@ -131,31 +131,33 @@ def test_counted_conditionals_have_the_errors_that_simulation_found(nodes, chain
     for seed in range(5):
         graph = ConnectedRandomGraph(nodes, seed=seed).make()
         rows = Corpus(graph, IndependentSampling(), 80_000, seed).rows()
-        views = counted_conditionals(rows, OneNode(fixed=True).mask(rows, np.arange(80_000), None)[1])
+        conditionals = counted_conditionals(rows, OneNode(fixed=True).mask(rows, np.arange(80_000), None)[1])
         counts = counted(rows, nodes)[0]
-        found = [recover(views, r, counts, Oracle(graph), CorpusMass()) for r in (Chaining(), Stationary())]
+        found = [recover(conditionals, r, counts, Oracle(graph), CorpusMass()) for r in (Chaining(), Stationary())]
         every = [recover(exact_conditionals(counts), r, counts, Oracle(graph), CorpusMass()) for r in READ_OUTS]
-        floor = dissimilarity(graph, counts).error
-        assert [dissimilarity(graph, f).error for f in every] == pytest.approx([floor] * 4, abs=1e-6)
+        limit = dissimilarity(graph, counts).error
+        assert [dissimilarity(graph, f).error for f in every] == pytest.approx([limit] * 4, abs=1e-6)
         errors.append([dissimilarity(graph, f).error for f in found])
     assert np.mean(errors, axis=0) == pytest.approx([chaining, stationary], rel=0.2)
 
 
-def test_counted_views_are_the_shares_of_what_was_masked():
+def test_counted_conditionals_are_the_shares_of_what_was_masked():
     rows = np.array([[0, 1], [1, 0], [0, 1], [0, 2]])
     masked = np.array([[True, False], [True, False], [False, True], [False, True]])
-    views = counted_conditionals(rows, masked)
-    assert views.edges.tolist() == [[0, 1], [0, 2]]
+    conditionals = counted_conditionals(rows, masked)
+    assert conditionals.edges.tolist() == [[0, 1], [0, 2]]
     # masked 0 beside 1: once; masked 1 beside 0: twice; masked 2 beside 0: once; masked 0 beside 2: never
-    assert np.exp(views.log_p) == pytest.approx(np.array([[1.0, 2 / 3], [0.0, 1 / 3]]))
-    assert views.probability == pytest.approx(np.array([[1.0, 2 / 3], [1.0, 1 / 3]])), "what is not known is even"
+    assert np.exp(conditionals.log_p) == pytest.approx(np.array([[1.0, 2 / 3], [0.0, 1 / 3]]))
+    assert conditionals.probability == pytest.approx(np.array([[1.0, 2 / 3], [1.0, 1 / 3]])), (
+        "what is not known is even"
+    )
 
 
 def test_least_squares_is_the_dense_solution():
     graph = RandomHypergraph(8, {3: 20}, seed=3).make()
-    views = exact_conditionals(graph)
+    conditionals = exact_conditionals(graph)
     rng = np.random.default_rng(0)
-    noisy = type(views)(views.edges, views.log_p + 0.2 * rng.normal(size=views.log_p.shape))
+    noisy = type(conditionals)(conditionals.edges, conditionals.log_p + 0.2 * rng.normal(size=conditionals.log_p.shape))
     precision = Stationary()(noisy)
     size = (graph.num_edges, graph.adjacency.num_contexts)
     rows, right = [], []
@@ -169,11 +171,11 @@ def test_least_squares_is_the_dense_solution():
     assert LeastSquares()(noisy) == pytest.approx(x / x.sum(), rel=1e-5)
 
 
-def test_threshold_is_relative_and_one_view_is_enough():
+def test_threshold_is_relative_and_one_context_is_enough():
     graph = Star(30, weights=[1, 100], seed=2).make()
-    views = read_conditionals(Oracle(graph), observed_contexts(graph), 30, threshold=0.1)
-    assert np.array_equal(views.edges, graph.edges), "rare from the centre, certain from the leaf"
-    assert np.allclose(views.log_p, look_at(Oracle(graph), graph.edges, 30).log_p)
+    conditionals = read_conditionals(Oracle(graph), observed_contexts(graph), 30, threshold=0.1)
+    assert np.array_equal(conditionals.edges, graph.edges), "rare from the centre, certain from the leaf"
+    assert np.allclose(conditionals.log_p, conditionals_of(Oracle(graph), graph.edges, 30).log_p)
 
 
 def test_models_that_know_nothing_are_refused():
@@ -193,8 +195,8 @@ def test_models_that_know_nothing_are_refused():
 def test_expected_error_of_counting_is_that_of_simulation():
     graph = ConnectedRandomGraph(30).make()
     rng = np.random.default_rng(0)
-    drawn = rng.multinomial(5_000, graph.weights, size=400) / 5_000
-    simulated = np.abs(drawn - graph.weights).sum(1).mean()
+    counts = rng.multinomial(5_000, graph.weights, size=400) / 5_000
+    simulated = np.abs(counts - graph.weights).sum(1).mean()
     assert counting_error(graph.weights, 5_000) == pytest.approx(simulated, rel=0.01)
     assert counting_error(np.array([1.0]), 100) == 0
 
@@ -222,7 +224,7 @@ def test_where_two_parts_are_only_left_the_read_out_still_answers():
     assert np.isfinite(weights).all() and weights.sum() == pytest.approx(1)
 
 
-def test_only_the_likeliest_nodes_are_looked_at_where_everything_seems_possible():
+def test_only_the_likeliest_nodes_are_kept_where_everything_seems_possible():
     class Ignorant(Oracle):
         def log_conditionals(self, contexts, masked=1):
             found = np.random.default_rng(0).random((len(contexts), self.graph.num_nodes)) + 1.0

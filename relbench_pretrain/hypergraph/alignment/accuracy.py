@@ -11,11 +11,12 @@ from relbench_pretrain.hashing import GOLDEN, mix
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph
 
 DIGITS = 9
+"""Digits to which weights are compared."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well a matching agrees with the truth, under the automorphism that suits it best.
+    """The agreement of a matching with the truth, under the automorphism that suits it best.
 
     Args:
         right: Which nodes are matched rightly under that automorphism ``(num_nodes,)``.
@@ -28,6 +29,85 @@ class Agreement:
     right: np.ndarray
     most: int
     method: str
+
+
+def score(
+    order: np.ndarray, labelled: np.ndarray, truth: np.ndarray, hypergraph: Hypergraph | None
+) -> dict[str, float | str]:
+    """Returns the accuracies of a matching, up to automorphisms that leave labelled nodes where they are.
+
+    Args:
+        order: For every node of the first which of the second, −1 for none ``(num_nodes,)``.
+        labelled: Known pairs ``(num_labelled, 2)``.
+        truth: True pairs ``(num_pairs, 2)``; nodes without one are not counted.
+        hypergraph: The true hypergraph in the first one's nodes; without it nodes have to be right by name.
+
+    Returns:
+        ``accuracy`` over all nodes; ``accuracy_unlabelled`` over those that are not labelled, 1 if all are;
+        ``accuracy_at_most``, larger than the first only where the best automorphism was not found; and
+        ``automorphisms``, how they were treated, see :class:`Agreement`, ``unknown`` without the hypergraph.
+    """
+    counted = np.zeros(len(order), dtype=bool)
+    counted[truth[:, 0]] = True
+    moved = np.full(len(order), -1)
+    back = dict(zip(truth[:, 1].tolist(), truth[:, 0].tolist(), strict=True))
+    moved[counted] = [back.get(partner, -1) for partner in order[counted].tolist()]
+    right, most, method = moved == np.arange(len(order)), int((moved == np.arange(len(order))).sum()), "unknown"
+    if hypergraph is not None:
+        found = agreement(hypergraph, moved, labelled[:, 0])
+        right, most, method = found.right, found.most, found.method
+    unlabelled = counted & ~np.isin(np.arange(len(order)), labelled[:, 0])
+    return {
+        "accuracy": float(right[counted].mean()),
+        "accuracy_unlabelled": float(right[unlabelled].mean()) if unlabelled.any() else 1.0,
+        "accuracy_at_most": most / int(counted.sum()),
+        "automorphisms": method,
+    }
+
+
+def agreement(truth: Hypergraph, moved: np.ndarray, fixed: np.ndarray | None = None, tries: int = 10_000) -> Agreement:
+    """Counts right nodes under the automorphism σ of the true hypergraph with the most nodes at which moved = σ.
+
+    A branch and bound over individualised nodes: the nodes that stay in their colour class bound what is below, and
+    the branch in which σ follows the matching comes first, so that for a star, whose leaves all have one colour, the
+    first leaf of the search is the best.
+
+    Args:
+        truth: The true hypergraph, in the nodes of the first one.
+        moved: For each node the one whose true partner the matching gives it; itself where that is right, −1 where
+            there is none ``(num_nodes,)``.
+        fixed: Nodes that automorphisms must leave where they are, because their partners are known ``(num_fixed,)``.
+        tries: Refinements after which the best automorphism so far is taken.
+
+    Returns:
+        The agreement.
+    """
+    colours = Colours(truth)
+    start = np.zeros((2, truth.num_nodes), dtype=np.int64)
+    if fixed is not None:
+        start[:, fixed] = 1 + np.arange(len(fixed))
+    root = colours.refine(start)
+    right = moved == np.arange(truth.num_nodes)
+    if root.max() == truth.num_nodes - 1:
+        return Agreement(right, int(right.sum()), "asymmetric")
+    stack = [(int(_stay(root, moved).sum()), _children(root, moved))]
+    while stack and tries > 0:
+        most, children = stack[-1]
+        child = next(children, None) if most > right.sum() else None
+        if child is None:
+            stack.pop()
+            continue
+        tries -= 1
+        refined = colours.refine(child)
+        stay = np.zeros(0) if refined is None else _stay(refined, moved)
+        if stay.sum() <= right.sum():
+            continue
+        if refined.max() == truth.num_nodes - 1:
+            right = stay
+        else:
+            stack.append((int(stay.sum()), _children(refined, moved)))
+    most = max([int(right.sum()), *(bound for bound, _ in stack)])
+    return Agreement(right, most, "exact" if most == right.sum() else "bounds")
 
 
 class Colours:
@@ -77,51 +157,6 @@ class Colours:
         edge = np.nonzero(self._there)[0]
         np.add.at(at_nodes, self._node, of_edges[edge])
         return _mixed(at_nodes + np.uint64(3) * mixed)
-
-
-def agreement(truth: Hypergraph, moved: np.ndarray, fixed: np.ndarray | None = None, tries: int = 10_000) -> Agreement:
-    """Counts right nodes under the automorphism σ of the true hypergraph with the most nodes at which moved = σ.
-
-    A branch and bound over individualised nodes: the nodes that stay in their colour class bound what is below, and
-    the branch in which σ follows the matching comes first, so that for a star, whose leaves all have one colour, the
-    first leaf of the search is the best.
-
-    Args:
-        truth: The true hypergraph, in the nodes of the first one.
-        moved: For each node the one whose true partner the matching gives it; itself where that is right, −1 where
-            there is none ``(num_nodes,)``.
-        fixed: Nodes that automorphisms must leave where they are, because their partners are known ``(num_fixed,)``.
-        tries: Refinements after which the best automorphism so far is taken.
-
-    Returns:
-        The agreement.
-    """
-    colours = Colours(truth)
-    start = np.zeros((2, truth.num_nodes), dtype=np.int64)
-    if fixed is not None:
-        start[:, fixed] = 1 + np.arange(len(fixed))
-    root = colours.refine(start)
-    right = moved == np.arange(truth.num_nodes)
-    if root.max() == truth.num_nodes - 1:
-        return Agreement(right, int(right.sum()), "asymmetric")
-    stack = [(int(_stay(root, moved).sum()), _children(root, moved))]
-    while stack and tries > 0:
-        most, children = stack[-1]
-        child = next(children, None) if most > right.sum() else None
-        if child is None:
-            stack.pop()
-            continue
-        tries -= 1
-        refined = colours.refine(child)
-        stay = np.zeros(0) if refined is None else _stay(refined, moved)
-        if stay.sum() <= right.sum():
-            continue
-        if refined.max() == truth.num_nodes - 1:
-            right = stay
-        else:
-            stack.append((int(stay.sum()), _children(refined, moved)))
-    most = max([int(right.sum()), *(bound for bound, _ in stack)])
-    return Agreement(right, most, "exact" if most == right.sum() else "bounds")
 
 
 def _children(colours: np.ndarray, moved: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,9 +1,9 @@
-"""Draws a second from a weighted hypergraph: the alias table against NumPy's ``choice``, in turns in one process.
+"""Hyperedges sampled a second: the alias table against NumPy's ``choice``, in turns in one process.
 
-    python benchmarks/draws.py --nodes 1000 --draws 2000000
+    python benchmarks/corpus.py --nodes 1000 --samples 2000000
 
-Both draw hyperedges by weight from the same generator. ``--rows`` draws whole corpora, whose rows have their nodes in
-random order, against ``choice`` with the same shuffling. Prints one JSON object.
+Both sample hyperedges by weight from the same generator. ``--rows`` samples whole corpora, whose rows have their
+nodes in random order, against ``choice`` with the same shuffling. Prints one JSON object.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from relbench_pretrain.hypergraph.corpus.sampling import AliasTable
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nodes", type=int, default=1_000)
-    parser.add_argument("--draws", type=int, default=2_000_000)
+    parser.add_argument("--samples", type=int, default=2_000_000)
     parser.add_argument("--rows", action="store_true")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--memory", choices=["ours", "peer"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     graph = ConnectedRandomGraph(args.nodes).make()
     rng, table = np.random.default_rng(0), AliasTable(graph.weights)
-    corpus = Corpus(graph, IndependentSampling(), args.draws, 0)
+    corpus = Corpus(graph, IndependentSampling(), args.samples, 0)
 
     def choose() -> np.ndarray:
-        drawn = rng.choice(graph.num_edges, args.draws, p=graph.weights)
-        return rng.permuted(graph.edges[drawn], axis=1) if args.rows else drawn
+        chosen = rng.choice(graph.num_edges, args.samples, p=graph.weights)
+        return rng.permuted(graph.edges[chosen], axis=1) if args.rows else chosen
 
-    sides = {"ours": corpus.rows if args.rows else lambda: table.draw(args.draws, rng), "peer": choose}
+    sides = {"ours": corpus.rows if args.rows else lambda: table.sample(args.samples, rng), "peer": choose}
     if args.memory:
         sides[args.memory]()
         print(peak_of_work(sides[args.memory], 1))
         return
     result = alternate(sides["ours"], sides["peer"], args.rounds, 1)
     report(
-        benchmark="draws",
-        unit="draws/s",
+        benchmark="corpus",
+        unit="samples/s",
         graph=f"{graph.num_nodes} nodes, {graph.num_edges} edges",
         rows=args.rows,
-        **{**result, "ours": result["ours"] * args.draws, "peer": result["peer"] * args.draws},
+        **{**result, "ours": result["ours"] * args.samples, "peer": result["peer"] * args.samples},
         memory_mb={side: memory_of(side) for side in ("ours", "peer")},
     )
 
