@@ -16,7 +16,7 @@ import torch
 from measure import alternate, memory_of, peak_of_work, report
 from torch import Tensor
 
-from datamodules import ZeroShotKGDataModule
+from datamodules import MultimodalKGDataModule
 from lightning_modules import RelationExtrapolation
 from relbench_pretrain.knowledge_graph.mre import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
 from relbench_pretrain.knowledge_graph.mre.batches import FusionBatch
@@ -29,8 +29,8 @@ from relbench_pretrain.knowledge_graph.mre.tables import encode_entities
 class Plain(RelationExtrapolation):
     """The same network with a step that does one thing after the other."""
 
-    def fusion_losses(self, batch: FusionBatch, draws: torch.Generator | None = None) -> dict[str, Tensor]:
-        data, rng = self.data, np.random.default_rng(batch.seed)
+    def fusion_losses(self, batch: FusionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+        data, rng = self.source, np.random.default_rng(batch.seed)
         graph, inputs = data.training_neighborhood, data.inputs
         number = batch.around.number[batch.triple.T.flatten()]  # heads and tails as they come
         nodes, source, target, kind = number.tolist(), [], [], []
@@ -94,20 +94,20 @@ class Plain(RelationExtrapolation):
         return losses
 
 
-def build(kind: type[RelationExtrapolation], data: ZeroShotKGDataModule, args: argparse.Namespace):
+def build(kind: type[RelationExtrapolation], data: MultimodalKGDataModule, args: argparse.Namespace):
     torch.manual_seed(0)
     learner = M3AE(args.width, args.depth, 4, args.width, max(1, args.depth // 2), 4, patch=args.patch)
     module = kind(learner, StructureConsolidator(args.width, 8))
     module._take_graph(data.inputs.specs, (data.graph.num_entities, data.graph.num_relations))
     module.configure_model()
     module.known = KnownTriples(torch.from_numpy(data.seen_triples), *module.sizes)
-    module.data = data
+    module.source = data
     module.history.copy_(encode_entities(module.learner, data.inputs, module.sizes[0], torch.device("cpu")))
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-3)
-    batches = data._training_batches(10**9)
+    batches = data.training_batches()[0]
 
     def step(number: int) -> None:
-        losses = module.fusion_losses(batches[number], torch.Generator().manual_seed(number))
+        losses = module.fusion_losses(batches[0, number], torch.Generator().manual_seed(number))
         optimizer.zero_grad()
         torch.stack([module.weights[name] * value for name, value in losses.items()]).sum().backward()
         optimizer.step()
@@ -120,16 +120,16 @@ def main() -> None:
     parser.add_argument("--triples", type=int, default=64)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--depth", type=int, default=2)
-    parser.add_argument("--picture", type=int, default=32)
+    parser.add_argument("--image", type=int, default=32)
     parser.add_argument("--patch", type=int, default=4)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--memory", choices=["ours", "peer"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     training = MultimodalTraining(
-        1, 0, 0, triples_per_batch=args.triples, image_size=args.picture, tokenizer=GraphWords(24)
+        1, 0, 0, triples_per_batch=args.triples, image_size=args.image, tokenizer=GraphWords(24)
     )
-    data = ZeroShotKGDataModule("demo", training=training)
+    data = MultimodalKGDataModule("demo", training=training)
     data.setup("fit")
     sides = {"ours": build(RelationExtrapolation, data, args), "peer": build(Plain, data, args)}
     if args.memory:
@@ -142,7 +142,7 @@ def main() -> None:
         dataset="demo",
         threads=torch.get_num_threads(),
         triples=args.triples,
-        network=f"{args.depth} x {args.width}, {(args.picture // args.patch) ** 2} patches",
+        network=f"{args.depth} x {args.width}, {(args.image // args.patch) ** 2} patches",
         **{**result, "ours": result["ours"] * args.steps, "peer": result["peer"] * args.steps},
         memory_mb={side: memory_of(side) for side in ("ours", "peer")},
     )

@@ -17,6 +17,7 @@ from relbench.submit import write_prediction_table
 from torch import Tensor
 
 from relbench_pretrain.files import atomic_file
+from relbench_pretrain.knowledge_graph.specification import RankingSpecification
 from relbench_pretrain.relational.specification import TaskSpecification
 from relbench_pretrain.trainer.media import log_table
 from relbench_pretrain.trainer.run_folder import run_folder
@@ -110,17 +111,17 @@ class TripleWriter(BasePredictionWriter):
         """Names entities and relations, prints and writes."""
         if not trainer.is_global_zero:
             return
-        data = trainer.datamodule  # type: ignore[attr-defined]
-        graph, heads = data.graph, data.directions[0] == "head"
+        data = specification(trainer, RankingSpecification, self)
+        heads = data.directions[0] == "head"
         rows = []
         for part in predictions:
-            text = data.hparams.predict_texts[part["relation"] - graph.num_relations]
+            text = data.new_relations[part["relation"] - data.num_relations]
             for anchor, found, scores in zip(part["anchor"], part["entity"], part["score"], strict=True):
-                names = [graph.names[i] for i in found.tolist()]
-                rank_zero_info(f"{graph.names[anchor]} | {text} | {', '.join(names)}")
+                names = [data.names[i] for i in found.tolist()]
+                rank_zero_info(f"{data.names[anchor]} | {text} | {', '.join(names)}")
                 for rank, (entity, score) in enumerate(zip(found.tolist(), scores.tolist(), strict=True), start=1):
                     pair = (entity, int(anchor)) if heads else (int(anchor), entity)
-                    rows.append([graph.entities[pair[0]], text, graph.entities[pair[1]], rank, score])
+                    rows.append([data.entities[pair[0]], text, data.entities[pair[1]], rank, score])
         path = Path(self.path) if self.path else run_folder(trainer) / "triples.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         table = pd.DataFrame(rows, columns=["head", "relation", "tail", "rank", "score"])

@@ -5,13 +5,14 @@ from datamodules.entity_task import EntityTaskDataModule
 from datamodules.forecast import ForecastDataModule
 from datamodules.hypergraph import HypergraphDataModule
 from datamodules.recommendation import RecommendationDataModule
-from datamodules.zero_shot_kg import ZeroShotKGDataModule
+from datamodules.zero_shot_kg import EpisodicKGDataModule, MultimodalKGDataModule
 
 __all__ = [
     "ContrastiveDataModule",
     "EntityTaskDataModule",
+    "EpisodicKGDataModule",
     "ForecastDataModule",
     "HypergraphDataModule",
+    "MultimodalKGDataModule",
     "RecommendationDataModule",
-    "ZeroShotKGDataModule",
 ]

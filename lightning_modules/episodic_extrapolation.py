@@ -14,6 +14,8 @@ from lightning_modules.zero_shot_ranking import ZeroShotRanking
 from relbench_pretrain.knowledge_graph.data.queries import Direction
 from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.rankers.pair_scorer import EntityContext, PairScorer
+from relbench_pretrain.knowledge_graph.specification import EpisodicSpecification
+from relbench_pretrain.trainer.specification import specification
 
 
 class EpisodicExtrapolation(Sharing, ZeroShotRanking):
@@ -43,16 +45,20 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
 
+    def data(self) -> EpisodicSpecification:
+        """Returns what is known of the data at hand."""
+        return specification(self.trainer, EpisodicSpecification, self)
+
     def setup(self, stage: str) -> None:
         """Takes from the data what may be known of the graph in this stage."""
         keep_copies(self)
-        data = self.trainer.datamodule
+        data = self.data()
         for name, tensor in data.context(stage)._asdict().items():
             self.register_buffer(f"context_{name}", tensor, persistent=False)
         self.register_buffer("relation_texts", data.relation_text, persistent=False)
         # All devices read the same graph; data parallel training need not send it around in every step.
         self._ddp_params_and_buffers_to_ignore = ["relation_texts", *(f"context_{n}" for n in EntityContext._fields)]
-        self.make_metrics(data.directions, data.protocol)
+        self.make_metrics(data)
 
     def shared_network(self) -> PairScorer:
         """Returns what scores pairs."""
@@ -60,8 +66,7 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
 
     def on_fit_start(self) -> None:
         """Shows the encoder all training episodes."""
-        pools = self.trainer.datamodule.training_episodes()
-        self.encoder.prepare([episode for pool in pools for episode in pool.pool])
+        self.encoder.prepare(self.data().training_episodes())
 
     def forward(self, episode: Episode) -> Tensor:
         """Scores the candidates of an episode ``(num_queries, num_candidates)``."""

@@ -37,8 +37,10 @@ from relbench_pretrain.knowledge_graph.mre.learner import Learner
 from relbench_pretrain.knowledge_graph.mre.learner_weights import load_learner
 from relbench_pretrain.knowledge_graph.mre.modalities import ModalitySpec
 from relbench_pretrain.knowledge_graph.mre.network import ExtrapolationNetwork
-from relbench_pretrain.knowledge_graph.mre.pairs import NeighborTable, RelationPairs, pair_vectors
-from relbench_pretrain.knowledge_graph.mre.tables import GraphTables, encode_entities, encode_graph
+from relbench_pretrain.knowledge_graph.mre.pairs import NeighborTable, RelationPairs
+from relbench_pretrain.knowledge_graph.mre.tables import GraphVectors, encode_entities
+from relbench_pretrain.knowledge_graph.specification import MultimodalSpecification
+from relbench_pretrain.trainer.specification import specification
 
 WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
 """Weights of the fusion losses (Cai et al. 2024, L_fusion)."""
@@ -81,6 +83,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
     """
 
     history: Tensor
+    vectors: GraphVectors
 
     def __init__(
         self,
@@ -127,33 +130,34 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self.sizes = (0, 0)
         self.generator_steps = 0
         self._history_begun = False
-        self._tables: GraphTables | None = None
-        self._pivots: Tensor | None = None
-        self._shares: list[Tensor] | None = None
+
+    def data(self) -> MultimodalSpecification:
+        """Returns what is known of the data at hand."""
+        return specification(self.trainer, MultimodalSpecification, self)
 
     def setup(self, stage: str) -> None:
         """Takes from the data what may be known of the graph.
 
         Raises:
-            ValueError: If the data makes episodes, or is of another graph than the checkpoint, or in half precision.
+            ValueError: If the data are of another graph than the checkpoint, or in half precision.
         """
         if self.trainer.precision == "16-mixed":
             raise ValueError("gradients are clipped by hand, which 16-mixed does not allow: use bf16-mixed")
-        data = self.trainer.datamodule
-        if data.inputs is None:
-            raise ValueError("RelationExtrapolation wants data.training: MultimodalTraining")
-        self._take_graph(data.inputs.specs, (data.graph.num_entities, data.graph.num_relations))
-        triples = data.seen_triples
-        self.pairs = RelationPairs(triples, data.graph.num_relations)
-        self.known = KnownTriples(torch.from_numpy(triples), *self.sizes)
-        self.neighbor_table = NeighborTable(data.neighbor_graph, self.hparams.neighbors)
+        data = self.data()
+        self._take_graph(data.inputs.specs, (len(data.entities), data.num_relations))
+        self.pairs = RelationPairs(data.triples, data.num_relations)
+        self.known = KnownTriples(torch.from_numpy(data.triples), *self.sizes)
+        self.neighbor_table = NeighborTable(data.pair_neighborhood, self.hparams.neighbors)
         # All devices know the same graph; of neighbours each has its own history.
         shared = ("pairs", "known", "neighbor_table")
         buffers = [f"{part}.{name}" for part in shared for name, _ in getattr(self, part).named_buffers()]
         self._ddp_params_and_buffers_to_ignore = ["history", *buffers]
         allow_unused_parameters(self)  # each phase trains some parts
-        self._forget()
-        self.make_metrics(data.directions, data.protocol)
+        self.vectors = GraphVectors(
+            self.learner, self.consolidator, self.extractor, data.inputs, data.neighborhood, data.neighbors,
+            self.pairs, self.neighbor_table, self.hparams.hide_relation,
+        )  # fmt: skip
+        self.make_metrics(data)
 
     def configure_model(self) -> None:
         """Creates the parameters, which depend on the graph; a second call changes nothing."""
@@ -182,7 +186,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
 
     def on_train_start(self) -> None:
         """Encodes all entities, from which the first batches take their neighbours."""
-        phases, epochs = self.trainer.datamodule.training.epochs, self.trainer.max_epochs or -1
+        phases, epochs = self.data().phases, self.trainer.max_epochs or -1
         if 0 < epochs < sum(phases):
             rank_zero_warn(
                 f"trainer.max_epochs is {epochs}, and data.training has {sum(phases)} epochs in its phases: the "
@@ -191,8 +195,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         if not self._history_begun:
             if self.hparams.learner_weights:
                 load_learner(self.learner, self.hparams.learner_weights)
-            inputs = self.trainer.datamodule.inputs
-            self.history.copy_(encode_entities(self.learner, inputs, self.sizes[0], self.device))
+            self.history.copy_(encode_entities(self.learner, self.data().inputs, self.sizes[0], self.device))
             self._history_begun = True
 
     def configure_optimizers(self) -> list[Optimizer]:
@@ -207,13 +210,13 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
 
     def training_step(self, batch: FusionBatch | ExtractorBatch | AdversarialBatch, batch_idx: int) -> None:
         """Trains the part that the batch is for."""
-        draws = torch.Generator(self.device).manual_seed(batch.seed)
+        generator = torch.Generator(self.device).manual_seed(batch.seed)
         if isinstance(batch, FusionBatch):
-            self._fusion_step(batch, draws)
+            self._fusion_step(batch, generator)
         elif isinstance(batch, ExtractorBatch):
-            self._extractor_step(draws)
+            self._extractor_step(generator)
         else:
-            self._adversarial_step(draws)
+            self._adversarial_step(generator)
 
     def num_rows(self, batch: FusionBatch | ExtractorBatch | AdversarialBatch) -> int:
         """The number of triples of a batch; of pairs that are compared or imitated, in the later phases."""
@@ -221,20 +224,20 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             return batch.triple.shape[1]
         return self.hparams.relations_per_batch * self.hparams.pairs_per_relation
 
-    def _fusion_step(self, batch: FusionBatch, draws: torch.Generator) -> None:
-        self._forget()
-        losses = self.fusion_losses(batch, draws)
+    def _fusion_step(self, batch: FusionBatch, generator: torch.Generator) -> None:
+        self.vectors.forget()
+        losses = self.fusion_losses(batch, generator)
         loss = torch.stack([self.weights[name] * value for name, value in losses.items()]).sum()
         self._step(0, loss)
         self.log_dict({f"train/loss_{name}": value.detach() for name, value in losses.items()}, batch_size=1)
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=1)
 
-    def fusion_losses(self, batch: FusionBatch, draws: torch.Generator | None = None) -> dict[str, Tensor]:
+    def fusion_losses(self, batch: FusionBatch, generator: torch.Generator | None = None) -> dict[str, Tensor]:
         """Returns the unweighted losses of learner and consolidator.
 
         Args:
             batch: Triples with what is around them.
-            draws: Draws masks and wrong triples.
+            generator: Draws masks and negatives.
         """
         around = batch.around
         target, neighbor = around.number[: around.num_targets], around.number[around.num_targets :]
@@ -243,7 +246,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self.history[target] = vectors.detach().to(self.history.dtype)
         entity = self.consolidator(nodes, around.edge_index, around.edge_type, around.num_targets)
         relation = self.consolidator.relations(self.learner.encode_relations(batch.relation_inputs))
-        losses = self.learner.losses(around.inputs, draws)
+        losses = self.learner.losses(around.inputs, generator)
         losses["structure"] = structure_loss(
             self.score,
             self.known,
@@ -253,39 +256,39 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             relation[batch.relation_row],
             batch.relation[batch.relation_row],
             self.hparams.num_negatives,
-            generator=draws,
+            generator=generator,
         )
         return losses
 
-    def _extractor_step(self, draws: torch.Generator) -> None:
+    def _extractor_step(self, generator: torch.Generator) -> None:
         hparams = self.hparams
-        relation = self.pairs.draw_relations(hparams.relations_per_batch, draws)
-        pair = self.pairs.draw(relation, hparams.support + hparams.pairs_per_relation, draws)
+        relation = self.pairs.draw_relations(hparams.relations_per_batch, generator)
+        pair = self.pairs.draw(relation, hparams.support + hparams.pairs_per_relation, generator)
         query = pair[:, hparams.support :]
-        other = torch.randint(self.sizes[0], query.shape[:2], device=self.device, generator=draws)
+        other = torch.randint(self.sizes[0], query.shape[:2], device=self.device, generator=generator)
         wrong = torch.stack([query[..., 0], other], dim=2)
         counts = ~self.known(wrong[..., 0], relation.unsqueeze(1), wrong[..., 1])
-        found = self.pair_vectors(torch.cat([pair, wrong], dim=1), relation)
+        found = self.vectors.of_pairs(torch.cat([pair, wrong], dim=1), relation)
         support, right, false = found.split([hparams.support, *[hparams.pairs_per_relation] * 2], dim=1)
         loss = pair_loss(support, right, false, counts)
-        self._pivots = self._shares = None
+        self.vectors.forget_pairs()
         self._step(1, loss)
         self.log("train/loss_extractor", loss.detach(), prog_bar=True, batch_size=1)
 
-    def _adversarial_step(self, draws: torch.Generator) -> None:
+    def _adversarial_step(self, generator: torch.Generator) -> None:
         hparams = self.hparams
         for _ in range(hparams.critic_steps):
-            relation = self.pairs.draw_relations(hparams.relations_per_batch, draws)
+            relation = self.pairs.draw_relations(hparams.relations_per_batch, generator)
             with torch.no_grad():
-                real = self.pair_vectors(self.pairs.draw(relation, hparams.pairs_per_relation, draws), relation)
-                fake = self.generator(self.tables.text[relation], hparams.pairs_per_relation, draws)
+                real = self.vectors.of_pairs(self.pairs.draw(relation, hparams.pairs_per_relation, generator), relation)
+                fake = self.generator(self.vectors.tables.text[relation], hparams.pairs_per_relation, generator)
             labels = relation.repeat_interleave(hparams.pairs_per_relation)
-            loss = critic_loss(self.critic, real.flatten(0, 1), fake.flatten(0, 1), labels, generator=draws)
+            loss = critic_loss(self.critic, real.flatten(0, 1), fake.flatten(0, 1), labels, generator=generator)
             self._step(2, loss)
         self.log("train/loss_critic", loss.detach(), batch_size=1)
-        relation = self.pairs.draw_relations(hparams.relations_per_batch, draws)
-        fake = self.generator(self.tables.text[relation], hparams.pairs_per_relation, draws)
-        loss = generator_loss(self.critic, fake, relation, self.pivots[relation])
+        relation = self.pairs.draw_relations(hparams.relations_per_batch, generator)
+        fake = self.generator(self.vectors.tables.text[relation], hparams.pairs_per_relation, generator)
+        loss = generator_loss(self.critic, fake, relation, self.vectors.pivots[relation])
         self._step(3, loss)
         self.generator_steps += 1
         self.log("train/loss_generator", loss.detach(), prog_bar=True, batch_size=1)
@@ -301,58 +304,6 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         optimizer.step()
         self.untoggle_optimizer(optimizer)
 
-    # Vectors of the whole graph, made when they are asked for, and made again when their parts have learned
-
-    def _forget(self) -> None:
-        self._tables = self._pivots = self._shares = None
-
-    @property
-    def tables(self) -> GraphTables:
-        """Vectors of all entities and relations."""
-        if self._tables is None:
-            data = self.trainer.datamodule
-            self._tables = encode_graph(
-                self.learner,
-                self.consolidator,
-                data.inputs,
-                data.training_neighborhood,
-                data.training.neighbors,
-                self.device,
-            )
-        return self._tables
-
-    @property
-    def pivots(self) -> Tensor:
-        """The mean of E over pairs of each seen relation ``(num_relations, channels)``; zero of others."""
-        if self._pivots is None:
-            draws = torch.Generator(self.device).manual_seed(0)
-            self._pivots = torch.zeros(self.sizes[1], self.extractor.channels, device=self.device)
-            with torch.no_grad():
-                for relation in self.pairs.relations.split(16):
-                    pair = self.pairs.draw(relation, 256, draws)
-                    self._pivots[relation] = self.pair_vectors(pair, relation).float().mean(1)
-        return self._pivots
-
-    @property
-    def shares(self) -> list[Tensor]:
-        """What each entity brings to E as a head, and as a tail ``2 x (num_entities, channels)``."""
-        if self._shares is None:
-            with torch.no_grad():
-                everyone = torch.arange(self.sizes[0], device=self.device)
-                parts = [[self._share(side, entity) for entity in everyone.split(4096)] for side in (0, 1)]
-                self._shares = [torch.cat(part) for part in parts]
-        return self._shares
-
-    def _share(self, side: int, entity: Tensor) -> Tensor:
-        vectors = self.tables.entity
-        return self.extractor.share(side, vectors[entity], self.neighbor_table.mean(vectors, entity))
-
-    def pair_vectors(self, pair: Tensor, relation: Tensor) -> Tensor:
-        """Returns E of pairs of seen relations; see :func:`pair_vectors`."""
-        return pair_vectors(
-            self.extractor, self.tables.entity, self.neighbor_table, pair, relation, self.hparams.hide_relation
-        )
-
     # Ranking
 
     def scores(self, episode: Episode, direction: Direction) -> Tensor:
@@ -364,15 +315,15 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         return found(episode.relation, head, tail).masked_fill(episode.candidate < 0, -torch.inf)
 
     def _triple_score(self, relation: int, head: Tensor, tail: Tensor) -> Tensor:
-        entity, wanted = self.tables.entity, self.tables.relation[relation]
+        entity, wanted = self.vectors.tables.entity, self.vectors.tables.relation[relation]
         parts = zip(head.split(8), tail.split(8), strict=True)
         return torch.cat([self.score(entity[h], wanted, entity[t]) for h, t in parts])
 
     def _generated_score(self, relation: int, head: Tensor, tail: Tensor) -> Tensor:
-        draws = torch.Generator(self.device).manual_seed(relation)
-        vectors = self.generator(self.tables.text[relation].unsqueeze(0), self.hparams.generated, draws)[0]
+        generator = torch.Generator(self.device).manual_seed(relation)
+        vectors = self.generator(self.vectors.tables.text[relation].unsqueeze(0), self.hparams.generated, generator)[0]
         middle = F.normalize(vectors.float(), dim=1).mean(0)  # the mean cosine is the cosine's numerator with the mean
-        heads, tails = self.shares
+        heads, tails = self.vectors.shares
         rows = []
         for h, t in zip(head.split(8), tail.split(8), strict=True):
             rows.append(F.normalize(self.extractor(heads[h], tails[t]).float(), dim=-1) @ middle)
@@ -380,7 +331,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
 
     def validation_score(self, mrr: Tensor) -> Tensor:
         """Returns the mean reciprocal rank; 0 as long as a generator is still to come."""
-        phases, epochs = self.trainer.datamodule.training.epochs, self.trainer.max_epochs
+        phases, epochs = self.data().phases, self.trainer.max_epochs
         comes = phases[2] > 0 and (epochs is None or epochs < 0 or epochs > sum(phases[:2]))
         return torch.zeros_like(mrr) if comes and not self.generator_steps else mrr
 
@@ -397,11 +348,11 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Creates the parameters for the checkpoint's graph."""
+        super().on_load_checkpoint(checkpoint)
         graph = checkpoint["graph"]
         specs = {name: ModalitySpec(*spec) for name, spec in graph["specs"].items()}
         self._take_graph(specs, tuple(graph["sizes"]))
         self.generator_steps, self._history_begun = graph["generator_steps"], True
-        self._forget()
         self.configure_model()
         if "histories" in checkpoint and self._trainer is not None:
             histories = checkpoint["histories"]

@@ -1,4 +1,4 @@
-"""What all modules share that rank the tails, or heads, of relations without triples."""
+"""Base of the modules that rank the tails, or heads, of relations without triples."""
 
 from __future__ import annotations
 
@@ -12,17 +12,32 @@ from torch import Tensor, nn
 from relbench_pretrain.knowledge_graph.data.queries import Direction
 from relbench_pretrain.knowledge_graph.episodes import Episode
 from relbench_pretrain.knowledge_graph.ranking import RankingMetrics, realistic_ranks
+from relbench_pretrain.knowledge_graph.specification import RankingSpecification
+from relbench_pretrain.trainer.specification import specification
+
+FORMER = "ZeroShotKGDataModule"
+"""The DataModule of all knowledge graphs, before there was one for each system."""
 
 
 class ZeroShotRanking(LightningModule):
-    """Base: validation on relations held out, test on unseen ones, prediction for new ones.
+    """Base: validation on held-out relations, test on unseen ones, prediction for new ones.
 
     A subclass calls :meth:`make_metrics` in ``setup`` and scores candidates in :meth:`scores`.
+
+    Attributes:
+        specification: What is known of the data, for training on loaders without a DataModule.
     """
+
+    specification: RankingSpecification | None = None
 
     def __init__(self) -> None:
         super().__init__()
         self.metrics: nn.ModuleDict = nn.ModuleDict()
+        self.directions: tuple[Direction, ...] = ()
+
+    def data(self) -> RankingSpecification:
+        """Returns what is known of the data at hand."""
+        return specification(self.trainer, RankingSpecification, self)
 
     @abstractmethod
     def scores(self, episode: Episode, direction: Direction) -> Tensor:
@@ -30,39 +45,40 @@ class ZeroShotRanking(LightningModule):
 
         Args:
             episode: The episode.
-            direction: What is asked for.
+            direction: Whether tails or heads are ranked.
 
         Returns:
             Higher is better, −inf for no candidate ``(num_queries, num_candidates)``.
         """
 
-    def make_metrics(self, directions: tuple[Direction, ...], protocol: str) -> None:
-        """Creates the metrics of validation and test, named by what is asked for and ranked among."""
+    def make_metrics(self, data: RankingSpecification) -> None:
+        """Creates the metrics of validation and test, named by direction and candidates."""
+        self.directions = data.directions
         self.metrics = nn.ModuleDict(
             {
-                f"{stage}_{direction}": RankingMetrics(protocol=f"{direction}/{protocol}")
+                f"{stage}_{direction}": RankingMetrics(protocol=f"{direction}/{data.protocol}")
                 for stage in ("val", "test")
-                for direction in directions
+                for direction in data.directions
             }
         )
 
     def validation_step(self, batch: Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Ranks the right answers of relations held out."""
+        """Ranks the true answers of held-out relations."""
         self._rank(batch, "val", dataloader_idx)
 
     def test_step(self, batch: Episode, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Ranks the right answers of unseen relations."""
+        """Ranks the true answers of unseen relations."""
         self._rank(batch, "test", dataloader_idx)
 
     def predict_step(self, batch: Episode, batch_idx: int) -> dict[str, Any]:
         """Returns the relation, the entities given, and the best others of each with their scores."""
-        scores = self.scores(batch, self.trainer.datamodule.directions[0]).float()
-        scores.scatter_(1, batch.anchor.unsqueeze(1), -torch.inf)  # of itself nobody asks
-        best = scores.topk(min(self.trainer.datamodule.hparams.predict_top, scores.size(1) - 1))
+        scores = self.scores(batch, self.directions[0]).float()
+        scores.scatter_(1, batch.anchor.unsqueeze(1), -torch.inf)  # no entity is its own answer
+        best = scores.topk(min(self.data().predict_top, scores.size(1) - 1))
         return {"relation": batch.relation, "anchor": batch.anchor, "entity": best.indices, "score": best.values}
 
     def _rank(self, episode: Episode, stage: str, dataloader_idx: int) -> None:
-        direction = self.trainer.datamodule.directions[dataloader_idx]
+        direction = self.directions[dataloader_idx]
         scores = self.scores(episode, direction).float()
         ranks = realistic_ranks(scores, episode.answer, episode.known, episode.candidate >= 0)
         metric: RankingMetrics = self.metrics[f"{stage}_{direction}"]  # type: ignore[assignment]
@@ -76,12 +92,18 @@ class ZeroShotRanking(LightningModule):
         self.log("val/score", self.validation_score(mrr), sync_dist=True, prog_bar=True)
 
     def validation_score(self, mrr: Tensor) -> Tensor:
-        """Returns what the best epoch is chosen by."""
+        """Returns the score that the best epoch is chosen by."""
         return mrr
 
     def on_test_epoch_end(self) -> None:
         """Logs the metrics."""
         self._log_metrics("test")
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Hands on what a checkpoint of an earlier version says of the data, which Lightning finds by its class."""
+        if FORMER in checkpoint:
+            for name in ("EpisodicKGDataModule", "MultimodalKGDataModule"):
+                checkpoint.setdefault(name, checkpoint[FORMER])
 
     def _log_metrics(self, stage: str) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}

@@ -15,10 +15,11 @@ from callbacks import ExactResume, LossNormalization, MultiDevice
 from datamodules import (
     ContrastiveDataModule,
     EntityTaskDataModule,
+    EpisodicKGDataModule,
     ForecastDataModule,
     HypergraphDataModule,
+    MultimodalKGDataModule,
     RecommendationDataModule,
-    ZeroShotKGDataModule,
 )
 from lightning_modules import (
     ContrastivePretraining,
@@ -82,7 +83,7 @@ def recommendation(folder: Path, devices: int, dropout: float) -> Made:
 
 
 def episodic(folder: Path, devices: int, dropout: float) -> Made:
-    data = ZeroShotKGDataModule(
+    data = EpisodicKGDataModule(
         str(folder / "kg"), validation_relations=2, num_candidates=20, cache_dir=str(folder / "cache"),
         batches_per_epoch=6 // devices, max_val_queries=5,
     )  # fmt: skip
@@ -90,7 +91,7 @@ def episodic(folder: Path, devices: int, dropout: float) -> Made:
 
 
 def extrapolation(folder: Path, devices: int, dropout: float) -> Made:
-    data = ZeroShotKGDataModule(
+    data = MultimodalKGDataModule(
         str(folder / "kg"), validation_relations=2, num_candidates=20, cache_dir=str(folder / "cache"),
         batches_per_epoch=3, max_val_queries=5,
         training=MultimodalTraining(2, 1, 2, triples_per_batch=16, image_size=0, tokenizer=GraphWords(16, 1)),

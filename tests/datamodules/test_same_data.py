@@ -9,7 +9,7 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from datamodules import EntityTaskDataModule, HypergraphDataModule, ZeroShotKGDataModule
+from datamodules import EntityTaskDataModule, EpisodicKGDataModule, HypergraphDataModule
 from relbench_pretrain.hypergraph import RandomHypergraph
 from relbench_pretrain.pretrained import CheckpointError
 from relbench_pretrain.relational.database import open_dataset
@@ -56,7 +56,7 @@ def test_labels_belong_to_the_data(shop):
 def test_knowledge_graph_that_has_other_triples_or_texts_is_refused(zero_shot_folder, tmp_path):
     def graph():
         options = {"validation_relations": 2, "cache_dir": str(tmp_path / "cache"), "nearest_relations": 0}
-        return opened(ZeroShotKGDataModule(str(zero_shot_folder), **options))
+        return opened(EpisodicKGDataModule(str(zero_shot_folder), **options))
 
     before, train = graph().state_dict(), zero_shot_folder / "train.tsv"
     graph().load_state_dict(before)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import ZeroShotKGDataModule
+from datamodules import EpisodicKGDataModule
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.data.texts import text_vectors
@@ -23,7 +23,7 @@ def make(zero_shot_folder, tmp_path):
             "queries_per_relation": 6,
             "relations_per_batch": 4,
         } | options
-        module = ZeroShotKGDataModule(str(zero_shot_folder), cache_dir=str(tmp_path / "cache"), **options)
+        module = EpisodicKGDataModule(str(zero_shot_folder), cache_dir=str(tmp_path / "cache"), **options)
         module.setup(stage)
         return module
 

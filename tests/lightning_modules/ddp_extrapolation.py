@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.strategies import DDPStrategy
 
-from datamodules import ZeroShotKGDataModule
+from datamodules import MultimodalKGDataModule
 from lightning_modules import RelationExtrapolation
 from relbench_pretrain.knowledge_graph.mre import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
 
@@ -30,7 +30,7 @@ def main(graph: str, folder: Path) -> None:
     module = RelationExtrapolation(
         M3AE(16, 1, 2, 16, 1, 2), StructureConsolidator(16, 4), relations_per_batch=4, pairs_per_relation=4, support=4
     )
-    data = ZeroShotKGDataModule(
+    data = MultimodalKGDataModule(
         graph, validation_relations=2, num_candidates=20, batches_per_epoch=3, cache_dir=str(folder / "cache"),
         training=MultimodalTraining(1, 1, 1, 16, image_size=0, tokenizer=GraphWords(16, 1)),
     )  # fmt: skip

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.tensor import DTensor
 
-from datamodules import ZeroShotKGDataModule
+from datamodules import MultimodalKGDataModule
 from lightning_modules import RelationExtrapolation
 from relbench_pretrain.cli import main as command
 from relbench_pretrain.knowledge_graph.mre import M3AE, GraphWords, MultimodalTraining, StructureConsolidator
@@ -58,7 +58,7 @@ def extrapolation(graph: str, folder: Path, strategy: Strategy) -> dict:
         clip=1e3,
         **sizes,
     )
-    data = ZeroShotKGDataModule(
+    data = MultimodalKGDataModule(
         graph, validation_relations=2, num_candidates=20, batches_per_epoch=2, cache_dir=str(folder / "cache"),
         training=MultimodalTraining(1, 1, 1, 16, image_size=0, tokenizer=GraphWords(16, 1)),
     )  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
-from datamodules import ZeroShotKGDataModule
+from datamodules import EpisodicKGDataModule
 from lightning_modules import EpisodicExtrapolation
 from relbench_pretrain.cli import main
 from relbench_pretrain.knowledge_graph import BoostedRanker, NearestRelations, PairRanker
@@ -16,7 +16,7 @@ QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": 
 
 
 def data(folder, tmp_path, **options):
-    return ZeroShotKGDataModule(
+    return EpisodicKGDataModule(
         str(folder), validation_relations=2, num_candidates=20, cache_dir=str(tmp_path / "cache"),
         **{"batches_per_epoch": 40, **options},
     )  # fmt: skip

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from safetensors.torch import save_file
 
-from datamodules import ZeroShotKGDataModule
+from datamodules import EpisodicKGDataModule, MultimodalKGDataModule
 from lightning_modules import RelationExtrapolation
 from relbench_pretrain.knowledge_graph.mre import (
     M3AE,
@@ -18,6 +18,7 @@ from relbench_pretrain.knowledge_graph.mre import (
 )
 from relbench_pretrain.knowledge_graph.mre.learner_weights import load_learner
 from relbench_pretrain.pretrained import CheckpointError
+from relbench_pretrain.trainer.specification import SpecificationError
 
 QUIET = {
     "logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu",
@@ -27,7 +28,7 @@ QUIET = {
 
 def data(folder, tmp_path, epochs=(2, 1, 2), tokenizer=True, **options):
     words = GraphWords(16, 1) if tokenizer else None
-    return ZeroShotKGDataModule(
+    return MultimodalKGDataModule(
         str(folder), validation_relations=2, num_candidates=20, cache_dir=str(tmp_path / "cache"),
         training=MultimodalTraining(*epochs, triples_per_batch=32, image_size=0, tokenizer=words),
         **{"batches_per_epoch": 6, **options},
@@ -104,7 +105,7 @@ def test_without_a_generator_the_consolidator_ranks_and_with_one_nothing_counts_
     assert trainer.callbacks[0].seen[:3] == [0, 0, 0] and trainer.callbacks[0].seen[3] > 0
 
 
-def test_heads_are_ranked_too_and_a_table_of_entities_needs_no_readings(zero_shot_folder, tmp_path):
+def test_heads_are_ranked_too_and_a_table_of_entities_needs_no_inputs(zero_shot_folder, tmp_path):
     model = RelationExtrapolation(
         EntityTable(16), StructureConsolidator(16, 4), relations_per_batch=4, pairs_per_relation=4, support=4
     )
@@ -147,8 +148,8 @@ def test_learner_weights_come_from_files_and_others_are_refused(zero_shot_folder
 
 
 def test_episodes_and_unknown_losses_are_refused(zero_shot_folder, tmp_path):
-    episodes = ZeroShotKGDataModule(str(zero_shot_folder), validation_relations=2, cache_dir=str(tmp_path / "cache"))
-    with pytest.raises(ValueError, match=r"data\.training"):
+    episodes = EpisodicKGDataModule(str(zero_shot_folder), validation_relations=2, cache_dir=str(tmp_path / "cache"))
+    with pytest.raises(SpecificationError, match="use datamodules.MultimodalKGDataModule"):
         Trainer(**QUIET, max_epochs=1).fit(module(), episodes)
     with pytest.raises(ValueError, match="colour"):
         module(weights={"colour": 1.0})

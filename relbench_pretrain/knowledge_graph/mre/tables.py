@@ -11,9 +11,11 @@ from torch import Tensor
 from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.mre.batches import edges_to, sample_neighbors
 from relbench_pretrain.knowledge_graph.mre.consolidator import StructureConsolidator
+from relbench_pretrain.knowledge_graph.mre.generator import PairExtractor
 from relbench_pretrain.knowledge_graph.mre.inputs import GraphInputs
 from relbench_pretrain.knowledge_graph.mre.learner import Learner
 from relbench_pretrain.knowledge_graph.mre.modalities import ModalityInput, ModalityInputs
+from relbench_pretrain.knowledge_graph.mre.pairs import NeighborTable, RelationPairs, pair_vectors
 
 
 class GraphTables(NamedTuple):
@@ -94,3 +96,87 @@ def encode_graph(
 
 def _moved(inputs: ModalityInputs, device: torch.device) -> ModalityInputs:
     return {name: ModalityInput(*(part.to(device) for part in reading)) for name, reading in inputs.items()}
+
+
+class GraphVectors:
+    """Vectors of the whole graph, computed when they are asked for, and again when their parts have learned.
+
+    Args:
+        learner: The learner.
+        consolidator: The consolidator.
+        extractor: The pair extractor E.
+        inputs: Images and texts of entities, and texts of relations.
+        neighborhood: The triples for the neighbours that the consolidator sees.
+        number: The most neighbours of an entity that it sees.
+        pairs: The pairs of each seen relation.
+        neighbors: The neighbours of each entity that the extractor sees.
+        hide_relation: Whether these leave out neighbours under the relation of the pair.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        consolidator: StructureConsolidator,
+        extractor: PairExtractor,
+        inputs: GraphInputs,
+        neighborhood: Neighborhood,
+        number: int,
+        pairs: RelationPairs,
+        neighbors: NeighborTable,
+        hide_relation: bool,
+    ) -> None:
+        self.encoded = learner, consolidator, inputs, neighborhood, number
+        self.extractor, self.pairs, self.neighbors, self.hide_relation = extractor, pairs, neighbors, hide_relation
+        self.forget()
+
+    def forget(self) -> None:
+        """Drops all vectors, as learner or consolidator have learned."""
+        self._tables: GraphTables | None = None
+        self.forget_pairs()
+
+    def forget_pairs(self) -> None:
+        """Drops what the extractor has made, as it has learned."""
+        self._pivots: Tensor | None = None
+        self._shares: list[Tensor] | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the vectors."""
+        return self.neighbors.neighbor.device
+
+    @property
+    def tables(self) -> GraphTables:
+        """Vectors of all entities and relations."""
+        if self._tables is None:
+            self._tables = encode_graph(*self.encoded, self.device)
+        return self._tables
+
+    @property
+    def pivots(self) -> Tensor:
+        """The mean of E over pairs of each seen relation ``(num_relations, channels)``; zero of others."""
+        if self._pivots is None:
+            generator = torch.Generator(self.device).manual_seed(0)
+            self._pivots = torch.zeros(len(self.pairs.start) - 1, self.extractor.channels, device=self.device)
+            with torch.no_grad():
+                for relation in self.pairs.relations.split(16):
+                    pair = self.pairs.draw(relation, 256, generator)
+                    self._pivots[relation] = self.of_pairs(pair, relation).float().mean(1)
+        return self._pivots
+
+    @property
+    def shares(self) -> list[Tensor]:
+        """What each entity adds to E as a head, and as a tail ``2 x (num_entities, channels)``."""
+        if self._shares is None:
+            with torch.no_grad():
+                everyone = torch.arange(len(self.neighbors.neighbor), device=self.device)
+                parts = [[self._share(side, entity) for entity in everyone.split(4096)] for side in (0, 1)]
+                self._shares = [torch.cat(part) for part in parts]
+        return self._shares
+
+    def _share(self, side: int, entity: Tensor) -> Tensor:
+        vectors = self.tables.entity
+        return self.extractor.share(side, vectors[entity], self.neighbors.mean(vectors, entity))
+
+    def of_pairs(self, pair: Tensor, relation: Tensor) -> Tensor:
+        """Returns E of pairs of seen relations; see :func:`pair_vectors`."""
+        return pair_vectors(self.extractor, self.tables.entity, self.neighbors, pair, relation, self.hide_relation)
