@@ -5,7 +5,11 @@ from datamodules.entity_task import EntityTaskDataModule
 from datamodules.forecast import ForecastDataModule
 from datamodules.hypergraph import HypergraphDataModule
 from datamodules.recommendation import RecommendationDataModule
-from datamodules.zero_shot_kg import EpisodicKGDataModule, MultimodalKGDataModule
+from datamodules.zero_shot_kg import (
+    EpisodicKGDataModule,
+    MultimodalKGDataModule,
+    ZeroShotKGDataModule,  # noqa: F401  # the name of both in earlier versions
+)
 
 __all__ = [
     "ContrastiveDataModule",

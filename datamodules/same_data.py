@@ -11,6 +11,7 @@ import numpy as np
 
 from datamodules.resumable import ResumableDataModule
 from relbench_pretrain.pretrained import CheckpointError
+from relbench_pretrain.renamed import DATA
 
 MOST_NAMED = 5
 """The most differences that an error names."""
@@ -55,8 +56,9 @@ def digest(parts: Iterable[np.ndarray | str]) -> str:
 
 
 def _require_same(before: dict[str, str | int] | None, now: dict[str, str | int]) -> None:
-    if before is None or before == now:  # a checkpoint of an earlier version has none
+    if before is None:  # a checkpoint of an earlier version has none
         return
+    before = {DATA.get(name, name): value for name, value in before.items()}
     differing = [name for name in {**before, **now} if name != "dataset" and before.get(name) != now.get(name)]
     if not differing:
         return  # the same data, elsewhere

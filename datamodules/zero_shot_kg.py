@@ -24,6 +24,7 @@ from relbench_pretrain.knowledge_graph.mre.batches import MultimodalTraining, Ph
 from relbench_pretrain.knowledge_graph.rankers.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.specification import EpisodicSpecification, MultimodalSpecification
 from relbench_pretrain.relational.text import TextEmbedder
+from relbench_pretrain.renamed import translated
 
 
 class EpisodicKGDataModule(KnowledgeGraphDataModule):
@@ -288,3 +289,16 @@ class MultimodalKGDataModule(KnowledgeGraphDataModule):
         """Returns batches by epoch and number."""
         batches = self.training.batches(self.seen_triples, self.training_neighborhood, self.inputs, self.hparams.seed)
         return batches, PhaseBatches(self.hparams.batches_per_epoch, *self.process)
+
+
+def ZeroShotKGDataModule(folder: str = "demo", **options: Any) -> KnowledgeGraphDataModule:
+    """Returns the DataModule that the options ask for; earlier versions had one of this name for both systems.
+
+    Args:
+        folder: See :class:`EpisodicKGDataModule`.
+        **options: With ``training`` those of :class:`MultimodalKGDataModule`, else of :class:`EpisodicKGDataModule`;
+            those of the other are left out.
+    """
+    path = f"datamodules.{ZeroShotKGDataModule.__name__}"
+    found = translated({"class_path": path, "init_args": {"folder": folder, **options}})
+    return globals()[found["class_path"].rpartition(".")[2]](**found["init_args"])

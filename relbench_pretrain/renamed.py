@@ -66,16 +66,26 @@ CLASSES = {
 """The public path of a class that has another name now, by its earlier public path."""
 
 
-SPLIT: dict[str, Callable[[Collection[str]], str]] = {}
+SPLIT: dict[str, Callable[[Collection[str]], str]] = {
+    "datamodules.ZeroShotKGDataModule": lambda given: (
+        "datamodules.MultimodalKGDataModule" if "training" in given else "datamodules.EpisodicKGDataModule"
+    )
+}
 """For a class that has become several, by its public path: a function that chooses the one that takes its place, by
 the names of the arguments that are given (and are not null)."""
 
-OPTIONS: dict[str, dict[str, str]] = {
-    "datamodules.HypergraphDataModule": {"num_draws": "num_samples", "draws": "sampling"},
-    "datamodules.ZeroShotKGDataModule": {
-        "wrong_per_query": "negatives_per_query",
-        "pool_wrong": "pool_negatives",
+DROPPED: dict[str, set[str]] = {
+    "datamodules.EpisodicKGDataModule": {"leak_unseen", "training"},
+    "datamodules.MultimodalKGDataModule": {
+        "image_embedder", "modalities", "nearest_relations", "negatives_per_query", "pool_negatives", "pool_queries",
+        "pool_wrong", "queries_per_relation", "relations_per_batch", "wrong_per_query",
     },
+}  # fmt: skip
+"""By the class that took the place of a split one, the arguments of the others, which a full configuration has too."""
+
+OPTIONS: dict[str, dict[str, str]] = {
+    "datamodules.EpisodicKGDataModule": {"wrong_per_query": "negatives_per_query", "pool_wrong": "pool_negatives"},
+    "datamodules.HypergraphDataModule": {"num_draws": "num_samples", "draws": "sampling"},
     "lightning_modules.RelationExtrapolation": {"num_wrong": "num_negatives"},
     "relbench_pretrain.hypergraph.NoisySampling": {"draws": "sampling"},
     "relbench_pretrain.knowledge_graph.BoostedRanker": {"num_wrong": "num_negatives"},
@@ -90,6 +100,9 @@ VALUES: dict[str, dict[str, str]] = {
     "baselines": {"past_visits": "past_interactions"},
 }
 """The values of an option, by its name, that have other names now; also where they stand in a list."""
+
+DATA: dict[str, str] = {"pictures": "images", "vectors of pictures": "vectors of images"}
+"""The names under which a checkpoint says what its data are, that have other names now."""
 
 METRICS: dict[str, str] = {"frozen": "cutoff"}
 """The parts of a metric's name, between its first and its last, that have other names now."""
@@ -134,7 +147,9 @@ def translated(value: Any, given: Collection[str] = ()) -> Any:
         return value
     if isinstance(path := value.get("class_path"), str):
         arguments = value.get("init_args") or {}
-        path = _class(path, [*given, *(name for name in arguments if arguments[name] is not None)])
+        before, path = path, _class(path, [*given, *(name for name in arguments if arguments[name] is not None)])
+        if _was_split(before):
+            value = value | {"init_args": {k: part for k, part in arguments.items() if k not in DROPPED.get(path, ())}}
         value = value | {"class_path": path}
         names = OPTIONS.get(_long(path), {})
     else:
@@ -181,7 +196,8 @@ def _typed_option(option: str, classes: Mapping[str, str]) -> str:
     """Translates the dotted name of an option; the classes of what is nested in a section's are not known here."""
     name = option.rstrip("+")
     section, *parts = name.lstrip("-").split(".")
-    names = OPTIONS.get(_long(public_path(classes[section])), {}) if section in classes else _every_option()
+    known = section in classes and not _was_split(classes[section])
+    names = OPTIONS.get(_long(public_path(classes[section])), {}) if known else _every_option()
     found = []
     for part in parts:
         found.append(_option(part, names))
@@ -200,12 +216,16 @@ def _class(path: str, given: Collection[str] = ()) -> str:
     new = public_path(path)
     if "." not in new and sum(letter.isupper() for letter in new) > 1:
         new = next((there for here, there in CLASSES.items() if here.rpartition(".")[2] == new), new)
-    for old, choose in SPLIT.items():
-        if new == old or ("." not in new and old.endswith(f".{new}")):
-            new = choose(given)
+    if old := _was_split(new):
+        new = SPLIT[old](given)
     if path.rpartition(".")[2] != new.rpartition(".")[2]:
         warnings.warn(f"'{path}' is called '{new}' now", RenamedWarning, stacklevel=2)
     return new
+
+
+def _was_split(path: str) -> str | None:
+    """Returns the public path of a class that has become several, None of any other."""
+    return next((old for old in SPLIT if path == old or ("." not in path and old.endswith(f".{path}"))), None)
 
 
 def _metric(text: str) -> str:

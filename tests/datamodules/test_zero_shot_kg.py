@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from datamodules import EpisodicKGDataModule
+from datamodules import EpisodicKGDataModule, MultimodalKGDataModule, ZeroShotKGDataModule
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError, Role
 from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.data.texts import text_vectors
 from relbench_pretrain.knowledge_graph.features.lexical_overlap import LexicalOverlap
 from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
+from relbench_pretrain.knowledge_graph.mre import MultimodalTraining
+from relbench_pretrain.pretrained.folder import CheckpointError
 
 
 @pytest.fixture
@@ -115,6 +117,27 @@ def test_nothing_to_validate_on_is_said_with_the_remedy(make):
         make("validate", validation_relations=0)
     module = make(validation_relations=0)  # training on all relations
     assert module.val_dataloader() == [] and not len(module.graph.relations_of(Role.VALIDATION))
+
+
+@pytest.mark.filterwarnings("ignore:.*is called:FutureWarning")
+def test_the_name_of_both_in_earlier_versions_returns_the_right_one():
+    with pytest.warns(FutureWarning, match=r"is called 'datamodules.EpisodicKGDataModule' now"):
+        episodic = ZeroShotKGDataModule("folder", pool_wrong=7, leak_unseen=False, training=None)
+    assert type(episodic) is EpisodicKGDataModule and episodic.hparams.pool_negatives == 7
+    training = MultimodalTraining(3)
+    multimodal = ZeroShotKGDataModule("folder", training=training, nearest_relations=4)
+    assert type(multimodal) is MultimodalKGDataModule and multimodal.training is training
+
+
+def test_a_checkpoint_of_earlier_versions_goes_on_with_the_same_data(make):
+    module = make()
+    state = module.state_dict()
+    names = {"images": "pictures", "vectors of images": "vectors of pictures"}
+    state["data"] = {names.get(name, name): value for name, value in state["data"].items()}
+    module.load_state_dict(state)
+    state["data"]["pictures"] += 1
+    with pytest.raises(CheckpointError, match="images: 1, now 0"):
+        module.load_state_dict(state)
 
 
 def test_vectors_of_texts_are_kept_and_of_length_one(make, tmp_path):

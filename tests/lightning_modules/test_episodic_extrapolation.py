@@ -30,16 +30,28 @@ def test_it_learns_what_unseen_relations_mean_and_its_checkpoint_ranks_the_same(
     )
     trainer = Trainer(**QUIET, max_epochs=2, default_root_dir=tmp_path, num_sanity_val_steps=0)
     trainer.fit(module, data(zero_shot_folder, tmp_path))
+    trainer.save_checkpoint(tmp_path / "model.ckpt")
     (found,) = trainer.test(module, data(zero_shot_folder, tmp_path), verbose=False)
     name = "test/tail/candidates_20/mrr"
     assert found[name] > untrained[0][name] + 0.2
-    trainer.save_checkpoint(tmp_path / "model.ckpt")
+    resumes_where_a_checkpoint_of_earlier_versions_stopped(zero_shot_folder, tmp_path)
     loaded = EpisodicExtrapolation.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=False)
     (again,) = Trainer(**QUIET).test(loaded, data(zero_shot_folder, tmp_path), verbose=False)
     assert again == pytest.approx(found)
 
 
-def test_the_floor_is_tested_in_the_same_way_without_training(zero_shot_folder, tmp_path):
+def resumes_where_a_checkpoint_of_earlier_versions_stopped(folder, tmp_path):
+    stored = torch.load(tmp_path / "model.ckpt", weights_only=False)
+    stored["ZeroShotKGDataModule"] = stored.pop("EpisodicKGDataModule")
+    torch.save(stored, tmp_path / "old.ckpt")
+    resumed = data(folder, tmp_path)
+    module = EpisodicExtrapolation(PairRanker(2, 32))
+    trainer = Trainer(**QUIET, max_epochs=3, limit_train_batches=1, enable_checkpointing=False, num_sanity_val_steps=0)
+    trainer.fit(module, resumed, ckpt_path=tmp_path / "old.ckpt", weights_only=False)
+    assert resumed.state_dict()["batches"]["before"] == 80
+
+
+def test_the_baseline_is_tested_in_the_same_way_without_training(zero_shot_folder, tmp_path):
     trainer = Trainer(**QUIET, enable_checkpointing=False)
     module = EpisodicExtrapolation(NearestRelations(number=2, joined=1.0))
     tails, heads = trainer.test(module, data(zero_shot_folder, tmp_path, direction="both"), verbose=False)

@@ -7,7 +7,6 @@ import warnings
 import pytest
 import yaml
 
-from relbench_pretrain import renamed
 from relbench_pretrain.renamed import RenamedWarning, metric_name, public_path, translated, translated_arguments
 
 
@@ -72,12 +71,26 @@ def test_typed_options_take_the_class_of_their_section():
 
 
 @pytest.mark.filterwarnings("ignore::relbench_pretrain.renamed.RenamedWarning")
-def test_a_class_that_was_split_is_chosen_by_its_arguments(monkeypatch):
-    monkeypatch.setitem(renamed.SPLIT, "a.Both", lambda names: "a.Second" if "training" in names else "a.First")
-    assert translated({"class_path": "a.Both", "init_args": {"training": None}})["class_path"] == "a.First"
-    assert translated({"class_path": "a.Both", "init_args": {"training": 1}})["class_path"] == "a.Second"
-    assert translated({"data": {"class_path": "Both"}}, ["training"])["data"]["class_path"] == "a.Second"
-    assert arguments("--data", "a.Both", given=("training",)) == ["--data", "a.Second"]
+def test_a_class_that_was_split_is_chosen_by_its_arguments():
+    def data(given=(), **arguments):
+        return translated({"class_path": "datamodules.ZeroShotKGDataModule", "init_args": arguments}, given)
+
+    episodic, multimodal = "datamodules.EpisodicKGDataModule", "datamodules.MultimodalKGDataModule"
+    common = {"folder": "demo", "seed": 1, "leak_unseen": False, "pool_wrong": 9}
+    assert data(training=None, **common) == {
+        "class_path": episodic, "init_args": {"folder": "demo", "seed": 1, "pool_negatives": 9}}  # fmt: skip
+    training = {"class_path": "MultimodalTraining", "init_args": {"picture_size": 0}}
+    assert data(training=training, **common) == {
+        "class_path": multimodal,
+        "init_args": {"training": {"class_path": "MultimodalTraining", "init_args": {"image_size": 0}},
+                      "folder": "demo", "seed": 1, "leak_unseen": False},
+    }  # fmt: skip
+    assert data(["training"])["class_path"] == multimodal
+    new = {"class_path": episodic, "init_args": {"training": None}}
+    assert translated(new) == new  # what never was right stays wrong
+    assert arguments("--data", "ZeroShotKGDataModule", given=("training",)) == ["--data", multimodal]
+    old = {"data": "datamodules.ZeroShotKGDataModule"}
+    assert arguments("--data.pool_wrong=5", classes=old) == ["--data.pool_negatives=5"]
 
 
 def test_public_paths_and_metrics():
