@@ -13,7 +13,7 @@ from relbench_pretrain.knowledge_graph.data.texts import text_vectors
 from relbench_pretrain.knowledge_graph.features.lexical_overlap import LexicalOverlap
 from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
 from relbench_pretrain.knowledge_graph.mre import MultimodalTraining
-from relbench_pretrain.pretrained.folder import CheckpointError
+from relbench_pretrain.pretrained import CheckpointError
 
 
 @pytest.fixture
