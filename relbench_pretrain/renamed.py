@@ -101,7 +101,7 @@ VALUES: dict[str, dict[str, str]] = {
 }
 """The values of an option, by its name, that have other names now; also where they stand in a list."""
 
-DATA: dict[str, str] = {"pictures": "images", "vectors of pictures": "vectors of images"}
+DATA: dict[str, str] = {"draws": "samples", "pictures": "images", "vectors of pictures": "vectors of images"}
 """The names under which a checkpoint says what its data are, that have other names now."""
 
 METRICS: dict[str, str] = {"frozen": "cutoff"}

@@ -102,7 +102,7 @@ def test_trainer_refuses_to_go_on_with_another_hypergraph_but_tests_on_it(run_in
     first.fit(Nothing(), data())
     first.save_checkpoint("run.ckpt")
     trainer(2).fit(Nothing(), data(), ckpt_path="run.ckpt")
-    for options, named in (({"seed": 1}, "seed: 0, now 1"), ({"num_samples": 200}, "draws: 100, now 200")):
+    for options, named in (({"seed": 1}, "seed: 0, now 1"), ({"num_samples": 200}, "samples: 100, now 200")):
         changed = data(**options) if "seed" in options else HypergraphDataModule(RandomHypergraph(8, {2: 6}), **options)
         with pytest.raises(CheckpointError, match=named):
             trainer(2).fit(Nothing(), changed, ckpt_path="run.ckpt")
