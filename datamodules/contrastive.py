@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch_geometric.data import HeteroData
 
-from datamodules.relational import RelationalDataModule, Stypes
+from datamodules.relational import RelationalDataModule
 from relbench_pretrain.contrastive.corruption import Corruption
 from relbench_pretrain.epochs import ResumableLoader
-from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import (
     ANY_TABLE,
     DeviceHGSampler,
@@ -66,14 +65,7 @@ class ContrastiveDataModule(RelationalDataModule):
         holdout: The share of the time before validation that is held out.
         batches_per_epoch: Training batches per epoch; by default as many as draw every row once.
         val_batches: Batches per validation.
-        stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
-        calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
-            Ages of rows do not count as such.
-        checkpoint: A pretrained backbone to go on from; its schema is applied.
-        text_embedder: Turns texts into vectors; hashed words by default.
-        num_workers: Processes that make batches beside the training process.
-        seed: Determines order and content of all batches.
-        cache_dir: Where built graphs are kept; ``~/.cache/relbench_pretrain`` by default.
+        **kwargs: See :class:`RelationalDataModule`.
     """
 
     def __init__(
@@ -92,22 +84,17 @@ class ContrastiveDataModule(RelationalDataModule):
         holdout: float = 0.1,
         batches_per_epoch: int | None = None,
         val_batches: int = 20,
-        stypes: Stypes | None = None,
-        calendar: bool = True,
-        checkpoint: str | None = None,
-        text_embedder: TextEmbedder | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-        cache_dir: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(dataset, stypes, calendar, checkpoint, text_embedder, num_workers, seed, cache_dir)
+        super().__init__(dataset, **kwargs)
         if not 0 < holdout < 1:
             raise ValueError(f"holdout must be a share between 0 and 1, got {holdout}")
-        self.save_hyperparameters(logger=False)
         if device_sampling and neighbors is not None:
             raise ValueError("device_sampling draws by HGSampling: leave neighbors out")
-        if device_sampling and num_workers:
-            raise ValueError(f"device_sampling makes batches on the device: set num_workers to 0, not {num_workers}")
+        if device_sampling and self.num_workers:
+            raise ValueError(
+                f"device_sampling makes batches on the device: set num_workers to 0, not {self.num_workers}"
+            )
         self.corruption = corruption or Corruption()
         self._device_sampler: DeviceHGSampler | None = None
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch_geometric.data import HeteroData
 
-from datamodules.relational import RelationalDataModule, Stypes
+from datamodules.relational import RelationalDataModule
 from relbench_pretrain.epochs import ResumableLoader
 from relbench_pretrain.forecasting.targets import Forecasts, column_classes, forecasts
 from relbench_pretrain.relational.database import DatasetError
 from relbench_pretrain.relational.specification import ForecastSpecification
-from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import ANY_TABLE, RelationalLoader, SeedSampler, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
 from relbench_pretrain.unix_time import SECONDS_PER_DAY
@@ -59,14 +58,7 @@ class ForecastDataModule(RelationalDataModule):
         holdout: The share of the time before validation that is held out.
         batches_per_epoch: Training batches per epoch; by default as many as draw every seed once.
         val_batches: Batches per validation.
-        stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
-        calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
-            Ages of rows do not count as such.
-        checkpoint: A pretrained backbone to go on from; its schema is applied.
-        text_embedder: Turns texts into vectors; hashed words by default.
-        num_workers: Processes that make batches beside the training process.
-        seed: Determines seeds, order and content of all batches.
-        cache_dir: Where built graphs are kept; ``~/.cache/relbench_pretrain`` by default.
+        **kwargs: See :class:`RelationalDataModule`.
 
     Raises:
         ValueError: If there is no horizon, or a number is none.
@@ -85,22 +77,15 @@ class ForecastDataModule(RelationalDataModule):
         holdout: float = 0.1,
         batches_per_epoch: int | None = None,
         val_batches: int = 20,
-        stypes: Stypes | None = None,
-        calendar: bool = True,
-        checkpoint: str | None = None,
-        text_embedder: TextEmbedder | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-        cache_dir: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(dataset, stypes, calendar, checkpoint, text_embedder, num_workers, seed, cache_dir)
+        super().__init__(dataset, **kwargs)
         if not horizons_days or min(horizons_days) < 1 or max(horizons_days) < 2:
             raise ValueError(f"horizons_days needs whole days, the longest of at least 2, got {horizons_days}")
         if not 0 < holdout < 1:
             raise ValueError(f"holdout must be a share between 0 and 1, got {holdout}")
         if max_staleness_days < 0:
             raise ValueError(f"max_staleness_days must be 0 or more, got {max_staleness_days}")
-        self.save_hyperparameters(logger=False)
 
     def setup(self, stage: str) -> None:
         """Opens the graph, and collects what there is to foretell.

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.same_data import SameData
-from datamodules.transfer import pins_memory
+from datamodules.base import ResumableDataModule
 from relbench_pretrain.epochs import BatchOrder, NumberedBatches, PassBatches, ResumableLoader
 from relbench_pretrain.hypergraph.corpus.batches import FreshBatches, MaskedBatches
 from relbench_pretrain.hypergraph.corpus.corpus import Corpus, node_frequency
@@ -21,7 +20,7 @@ from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.specification import HypergraphSpecification
 
 
-class HypergraphDataModule(SameData):
+class HypergraphDataModule(ResumableDataModule):
     """Samples hyperedges from a hypergraph and masks their nodes.
 
     The first samples are for training, the next for validation and the last for the test.
@@ -97,7 +96,7 @@ class HypergraphDataModule(SameData):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the state of a checkpoint; see :class:`SameData`."""
+        """Takes the state of a checkpoint; see :class:`ResumableDataModule`."""
         data = state_dict.get("data")
         if data is not None and "draws" in data:  # as earlier versions called the samples
             state_dict = {**state_dict, "data": {"samples" if k == "draws" else k: v for k, v in data.items()}}
@@ -197,5 +196,5 @@ class HypergraphDataModule(SameData):
     def _loader(self, batches: Dataset, order: BatchOrder, num_workers: int) -> DataLoader:
         return DataLoader(
             batches, batch_size=None, sampler=order, num_workers=num_workers, generator=torch.Generator(),
-            persistent_workers=num_workers > 0, pin_memory=pins_memory(self.trainer),
+            persistent_workers=num_workers > 0, pin_memory=self.pins_memory,
         )  # fmt: skip

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from datamodules.same_data import SameData, digest
+from datamodules.base import ResumableDataModule, digest
 from relbench_pretrain.datasets.demo_graph import demo_graph_folder
 from relbench_pretrain.epochs import NumberedBatches, ResumableLoader, SharedBatches
 from relbench_pretrain.knowledge_graph.data.folder import read_knowledge_graph
@@ -28,7 +28,7 @@ from relbench_pretrain.relational.text import HashTextEmbedder, TextEmbedder
 DIRECTIONS: tuple[Direction, ...] = ("tail", "head")
 
 
-class KnowledgeGraphDataModule(SameData):
+class KnowledgeGraphDataModule(ResumableDataModule):
     """A knowledge graph as a zero-shot benchmark: validation ranks relations held out whole, the test unseen ones.
 
     No triple of a relation that is ranked, nor any validation triple in training, is among those that a model sees; in

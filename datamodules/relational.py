@@ -1,7 +1,8 @@
-"""What the datamodules of relational databases have in common: a dataset, and its graph under one schema."""
+"""The base of the DataModules of relational databases: a dataset, and its graph under one schema."""
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -9,8 +10,7 @@ import torch
 from relbench.base import Table
 from relbench.load import RelBenchDataset
 
-from datamodules.same_data import SameData
-from datamodules.transfer import pins_memory
+from datamodules.base import ResumableDataModule
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph
@@ -23,8 +23,10 @@ from relbench_pretrain.unix_time import timestamp_seconds
 Stypes = dict[str, dict[str, str | None]]
 
 
-class RelationalDataModule(SameData):
+class RelationalDataModule(ResumableDataModule):
     """Opens a dataset and builds its graph, once for all stages.
+
+    Subclasses take these arguments besides their own.
 
     Args:
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
@@ -32,12 +34,14 @@ class RelationalDataModule(SameData):
         calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
             Ages of rows do not count as such.
         checkpoint: A pretrained backbone's folder, or its name on the Hub; its schema, with statistics and category
-            maps, is applied.
+            maps, is applied. Where a model takes one, the command line takes it from there.
         text_embedder: Turns texts into vectors; hashed words by default.
         num_workers: Processes that make batches beside the training process.
         seed: Determines order and content of all batches.
         cache_dir: Where built graphs are kept; ``~/.cache/relbench_pretrain`` by default.
     """
+
+    index: GraphIndex
 
     def __init__(
         self,
@@ -51,6 +55,7 @@ class RelationalDataModule(SameData):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
+        self.save_hyperparameters(logger=False)  # with those of the subclass that is made
         if checkpoint is not None and stypes:
             raise ValueError("with data.checkpoint the column types are the checkpoint's: leave data.stypes out")
         self.dataset_name = dataset
@@ -63,14 +68,11 @@ class RelationalDataModule(SameData):
         self.cache_dir = cache_dir
         self.extra_tables = False
         self._graph: RelationalGraph | None = None
-        self._dataset: RelBenchDataset | None = None
 
-    @property
+    @cached_property
     def dataset(self) -> RelBenchDataset:
         """RelBench's dataset object."""
-        if self._dataset is None:
-            self._dataset = open_dataset(self.dataset_name)
-        return self._dataset
+        return open_dataset(self.dataset_name)
 
     @property
     def graph(self) -> RelationalGraph:
@@ -170,4 +172,4 @@ class RelationalDataModule(SameData):
         # Of its own, so that random numbers of the network are the same whether a loader has begun anew or not.
         own = torch.Generator().manual_seed(self.seed)
         workers = {"num_workers": self.num_workers, "persistent_workers": self.num_workers > 0}
-        return workers | {"generator": own, "pin_memory": pins_memory(self.trainer)}
+        return workers | {"generator": own, "pin_memory": self.pins_memory}

@@ -1,4 +1,4 @@
-"""What the data of all downstream tasks have in common: their rows, splits, time regimes and neighbours."""
+"""The base of the DataModules of downstream tasks: their rows, splits, time regimes and neighbours."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any, Literal
 from relbench.base import EntityTask, RecommendationTask, Table
 from torch import Tensor
 
-from datamodules.relational import RelationalDataModule, Stypes
+from datamodules.relational import RelationalDataModule
 from relbench_pretrain.epochs import BatchOrder, ResumableLoader
 from relbench_pretrain.relational.specification import TaskSpecification
 from relbench_pretrain.relational.tasks import (
     Regime,
     Split,
+    TaskSpec,
     hidden_columns,
     is_autocomplete,
     load_task,
@@ -22,7 +23,6 @@ from relbench_pretrain.relational.tasks import (
     share_of_rows,
     task_spec,
 )
-from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.sampling import RelationalLoader, TemporalNeighborSampler
 from relbench_pretrain.sampling.neighbors import Fanout
 from relbench_pretrain.unix_time import SECONDS_PER_DAY
@@ -56,18 +56,13 @@ class TaskDataModule(RelationalDataModule):
             as a feature, from the end of their window on, when they are known. They make a table more than a
             checkpoint without them has: see ``extra_tables``.
         extra_tables: Whether a checkpoint may lack tables; the command line takes it from the model.
-        stypes: Column types that win over the inferred ones, by table and column; null leaves a column out.
-        calendar: Whether points in time may be features: timestamps, and numbers that count on with time, like years.
-            Ages of rows do not count as such.
-        checkpoint: A pretrained backbone's folder; its schema is applied. The command line takes it from the model.
-        text_embedder: Turns texts into vectors; hashed words by default.
-        num_workers: Processes that make batches beside the training process.
-        seed: Determines order and content of all batches.
-        cache_dir: Where built graphs are kept; ``~/.cache/relbench_pretrain`` by default.
+        **kwargs: See :class:`RelationalDataModule`.
 
     Raises:
         ValueError: If a regime, or a number, is none.
     """
+
+    task_spec: TaskSpec
 
     def __init__(
         self,
@@ -85,22 +80,15 @@ class TaskDataModule(RelationalDataModule):
         see_own_time: bool = False,
         past_labels: bool = False,
         extra_tables: bool = False,
-        stypes: Stypes | None = None,
-        calendar: bool = True,
-        checkpoint: str | None = None,
-        text_embedder: TextEmbedder | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-        cache_dir: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(dataset, stypes, calendar, checkpoint, text_embedder, num_workers, seed, cache_dir)
+        super().__init__(dataset, **kwargs)
         if regimes is not None and (not regimes or not set(regimes) <= {"rolling", "cutoff"}):
             raise ValueError(f"regimes must name 'rolling', 'cutoff' or both, got {regimes}")
         if not 0 < label_fraction <= 1:
             raise ValueError(f"label_fraction must be above 0 and at most 1, got {label_fraction}")
         if max_staleness_days < 0:
             raise ValueError(f"max_staleness_days must be 0 or more, got {max_staleness_days}")
-        self.save_hyperparameters(logger=False)
         self.extra_tables = extra_tables
 
     @cached_property

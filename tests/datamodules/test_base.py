@@ -1,8 +1,9 @@
-"""A run goes on with the data that it began with, or not at all."""
+"""A run goes on with the data that it began with, or not at all; batches go where a GPU copies from."""
 
 from __future__ import annotations
 
 import shutil
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -10,7 +11,8 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 
 from datamodules import EntityTaskDataModule, EpisodicKGDataModule, HypergraphDataModule
-from relbench_pretrain.hypergraph import RandomHypergraph
+from datamodules.relational import RelationalDataModule
+from relbench_pretrain.hypergraph import RandomHypergraph, Star
 from relbench_pretrain.pretrained import CheckpointError
 from relbench_pretrain.relational.database import open_dataset
 
@@ -107,3 +109,16 @@ def test_trainer_refuses_to_go_on_with_another_hypergraph_but_tests_on_it(run_in
         with pytest.raises(CheckpointError, match=named):
             trainer(2).fit(Nothing(), changed, ckpt_path="run.ckpt")
     trainer(2).test(Nothing(), data(seed=1), ckpt_path="run.ckpt", verbose=False)
+
+
+@pytest.mark.parametrize(("device", "pinned"), [("cpu", False), ("cuda", True)])
+def test_loaders_pin_memory_where_a_gpu_trains(device, pinned):
+    strategy = SimpleNamespace(root_device=torch.device(device))
+    trainer = SimpleNamespace(strategy=strategy, global_rank=0, world_size=1)
+    data, relational = HypergraphDataModule(Star(5), 100), RelationalDataModule()
+    data.setup("test")
+    assert not data.pins_memory
+    data.trainer = relational.trainer = trainer
+    assert data.pins_memory is pinned
+    assert data.test_dataloader().loader.pin_memory is pinned
+    assert relational.worker_options()["pin_memory"] is pinned
