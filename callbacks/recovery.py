@@ -46,7 +46,7 @@ class Recovery(Callback):
         component_mass: Gives the masses of components; the corpus by default.
         count_masks: Whether to log too, by each read-out, the error that exact counting of the masked training samples
             would have: ``test/counts_<name>``.
-        draw: Whether the true and the recovered hypergraph are plotted.
+        plot: Whether the true and the recovered hypergraph are plotted.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Recovery(Callback):
         threshold: float = 0.02,
         component_mass: ComponentMass | None = None,
         count_masks: bool = False,
-        draw: bool = True,
+        plot: bool = True,
     ) -> None:
         if not 0 < threshold < 1:
             raise HypergraphError(f"threshold must be between 0 and 1, got {threshold}")
@@ -63,7 +63,7 @@ class Recovery(Callback):
         self.threshold = threshold
         self.component_mass = component_mass or CorpusMass()
         self.count_masks = count_masks
-        self.draw = draw
+        self.plot = plot
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Logs the error so far."""
@@ -95,7 +95,7 @@ class Recovery(Callback):
         folder = run_folder(trainer)  # all processes take part
         if trainer.is_global_zero:
             self._write(data, found[0], best.error, folder)
-            if self.draw:
+            if self.plot:
                 log_image(trainer, "test/recovery", folder / "recovery.png")
 
     def _read(self, model: MaskedModel, counts: Hypergraph) -> Conditionals:
@@ -128,7 +128,7 @@ class Recovery(Callback):
         if data.names is not None:
             names = dict(zip(data.truth.nodes, data.names, strict=True))
             (folder / "names.json").write_text(json.dumps(names, indent=1))
-        if self.draw:
+        if self.plot:
             plot_recovery(data.truth, found, folder / "recovery", f"error {error:.4f}")
         rank_zero_info(f"recovered {found.num_edges} hyperedges, error {error:.4f}: {folder / 'recovered.json'}")
 

@@ -84,6 +84,7 @@ DROPPED: dict[str, set[str]] = {
 """By the class that took the place of a split one, the arguments of the others, which a full configuration has too."""
 
 OPTIONS: dict[str, dict[str, str]] = {
+    "callbacks.Recovery": {"draw": "plot"},
     "datamodules.EpisodicKGDataModule": {"wrong_per_query": "negatives_per_query", "pool_wrong": "pool_negatives"},
     "datamodules.HypergraphDataModule": {"num_draws": "num_samples", "draws": "sampling"},
     "lightning_modules.RelationExtrapolation": {"num_wrong": "num_negatives"},

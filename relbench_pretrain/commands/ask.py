@@ -53,9 +53,9 @@ def ask(
     folder = Path(output_dir)
     rows = []
     for number, (model, source) in enumerate(asked, start=1):
+        print(f"{number} of {len(asked)}: {model.name}, {source}", end=" … ", flush=True)
         rows.append(ask_for_graph(model, source, truths[source], width, folder / "answers.jsonl"))
-        wrong = rows[-1]["wrong_edges"]
-        print(f"{number} of {len(asked)}: {model.name}, {source}: {wrong} wrong edges", flush=True)
+        print(f"{rows[-1]['wrong_edges']} wrong edges", flush=True)
     table = pd.DataFrame(rows)
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "answers.csv", index=False, float_format="%.5f")

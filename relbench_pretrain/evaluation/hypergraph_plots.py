@@ -28,9 +28,9 @@ def plot_recovery(truth: Hypergraph, found: Hypergraph, path: Path, title: str) 
         The files, PNG and SVG.
     """
     figure, (left, middle, right) = panels_of(3, 4.4, 4.2)
-    draw = _links if truth.is_graph and found.is_graph and truth.num_nodes <= LARGEST_DRAWN else _matrix
+    plot = _links if truth.is_graph and found.is_graph and truth.num_nodes <= LARGEST_DRAWN else _matrix
     for axis, graph, other, name in ((left, truth, found, "truth"), (middle, found, truth, "recovered")):
-        draw(axis, graph, other)
+        plot(axis, graph, other)
         axis.set(title=f"{name}, {graph.num_edges} hyperedges")
     weights = np.stack([truth.weights, found.weights_of(truth.edges)])
     extra = found.weights[truth.weights_of(found.edges) == 0]

@@ -25,7 +25,7 @@ class HypergraphSource(ABC):
 
 
 class Star(HypergraphSource):
-    """STAR: node 0 joined to every other one; L is 1.
+    """STAR: node 0 joined to every other one; the diameter L is 1.
 
     Args:
         num_nodes: n.
@@ -42,7 +42,7 @@ class Star(HypergraphSource):
 
 
 class Arms(HypergraphSource):
-    """X: chains that meet in node 0; with the paper's four arms of 4, 5, 5 and 5 edges n is 20 and L is 9.
+    """X: chains that meet in node 0; with the paper's four arms of 4, 5, 5 and 5 edges n is 20, the diameter L 9.
 
     Args:
         lengths: Edges of each arm.
@@ -64,7 +64,7 @@ class Arms(HypergraphSource):
 
 
 class Chain(HypergraphSource):
-    """CHAIN: every node joined to the next; L is n − 2.
+    """CHAIN: every node joined to the next; the diameter L is n − 2.
 
     Args:
         num_nodes: n.
@@ -144,7 +144,7 @@ class ErdosRenyi(HypergraphSource):
 
 
 class RandomHypergraph(HypergraphSource):
-    """A random hypergraph with so many hyperedges of each arity.
+    """A random hypergraph with given numbers of hyperedges of each arity.
 
     Args:
         num_nodes: n.

@@ -1,4 +1,4 @@
-"""Rows of node numbers as keys: sorted, told apart, looked up."""
+"""Rows of node numbers as keys: sorted, made unique, looked up."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def train(folder: Path, devices: int) -> Trainer:
     trainer = Trainer(
         accelerator="cpu", devices=devices, strategy=strategy, max_steps=6, val_check_interval=3,
         check_val_every_n_epoch=None, num_sanity_val_steps=0,
-        logger=CSVLogger(folder, name="run"), callbacks=[MultiDevice(), Recovery(draw=False)],
+        logger=CSVLogger(folder, name="run"), callbacks=[MultiDevice(), Recovery(plot=False)],
         enable_progress_bar=False, enable_model_summary=False,
     )  # fmt: skip
     trainer.fit(module, data)

@@ -122,7 +122,7 @@ ARGS = [
 ]  # fmt: skip
 
 
-def test_a_run_recovers_the_graph_and_draws_it(run_in, capsys):
+def test_a_run_recovers_the_graph_and_plots_it(run_in, capsys):
     main([*ARGS, "--test_after_fit=true", "--trainer.max_steps=150", "--trainer.val_check_interval=50",
           "--trainer.callbacks=[{class_path: callbacks.Recovery, init_args: {count_masks: true}}]"])  # fmt: skip
     folder = run_in / "runs/run/version_0"
@@ -207,7 +207,7 @@ def test_loaders_alone_train_as_the_data_module_does_and_are_recovered_from(tmp_
         trainer = Trainer(
             accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False, max_steps=4,
             val_check_interval=4, num_sanity_val_steps=0, enable_checkpointing=False, default_root_dir=tmp_path,
-            callbacks=[Recovery(draw=False, count_masks=True)],
+            callbacks=[Recovery(plot=False, count_masks=True)],
         )  # fmt: skip
         if alone:
             data.setup("fit")

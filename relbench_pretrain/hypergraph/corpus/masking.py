@@ -18,7 +18,7 @@ class Masking(ABC):
     depends_on_chance = True
     """Whether two samples of the same hyperedge may be masked in different ways."""
     needs_frequency = False
-    """Whether it has to be told how often each node comes."""
+    """Whether it needs to know how often each node comes; see :meth:`begin`."""
 
     def begin(self, frequency: np.ndarray) -> None:
         """Takes note of how often each node comes in the corpus ``(num_nodes,)``."""

@@ -90,15 +90,6 @@ def test_files_are_aligned_with_known_pairs_and_scored_by_files(run_in, capsys):
     capsys.readouterr()
 
 
-def test_known_pairs_count_apart(run_in):
-    truth = np.stack([np.arange(30), np.arange(30)], axis=1)
-    order = np.r_[:10, np.roll(np.arange(10, 30), 1)]
-    found = score(order, truth[:5], truth, TRUTH)
-    assert (found["accuracy"], found["accuracy_unlabelled"]) == pytest.approx((10 / 30, 5 / 25))
-    some = score(np.where(order == 4, -1, order), truth[:0], truth[:20], TRUTH)
-    assert some["accuracy"] == pytest.approx(9 / 20)
-
-
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -22,6 +22,8 @@ from relbench_pretrain.hypergraph import (
     agreement,
     dissimilarity,
 )
+from relbench_pretrain.hypergraph.alignment.accuracy import score
+from relbench_pretrain.hypergraph.alignment.files import label_pairs
 from relbench_pretrain.hypergraph.alignment.overlap import Overlap
 from relbench_pretrain.hypergraph.alignment.problem import doubly_stochastic, two_section
 
@@ -207,3 +209,24 @@ def test_beyond_the_tries_bounds_are_given_and_named():
     assert few.method == "bounds"
     assert many.method == "exact"
     assert few.right.sum() <= many.right.sum() == many.most < few.most
+
+
+def test_labelled_pairs_count_apart():
+    truth = np.stack([np.arange(30), np.arange(30)], axis=1)
+    order = np.r_[:10, np.roll(np.arange(10, 30), 1)]
+    graph = ConnectedRandomGraph(30).make()
+    found = score(order, truth[:5], truth, graph)
+    assert (found["accuracy"], found["accuracy_unlabelled"]) == pytest.approx((10 / 30, 5 / 25))
+    some = score(np.where(order == 4, -1, order), truth[:0], truth[:20], graph)
+    assert some["accuracy"] == pytest.approx(9 / 20)
+
+
+def test_labels_are_shares_of_the_true_pairs_beside_the_known_ones():
+    truth, none = np.stack([np.arange(30), np.arange(30)[::-1]], axis=1), np.zeros((0, 2), dtype=np.int64)
+    few, more = (label_pairs(none, truth, share, 30, seed=0) for share in (0.1, 0.11))
+    assert (len(few), len(more)) == (3, 4) and np.array_equal(more[:3], few)
+    known = np.array([[4, 25], [5, 3]])  # a true and a wrong pair: they take the true ones of 4, of 5 and of 26
+    everything = label_pairs(known, truth, 1.0, 30, seed=0)
+    assert np.array_equal(everything[:2], known)
+    assert set(everything[2:, 0]) == set(range(30)) - {4, 5, 26}
+    assert np.array_equal(label_pairs(known, truth, 0.0, 30, seed=0), known)

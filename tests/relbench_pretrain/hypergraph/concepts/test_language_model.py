@@ -1,4 +1,4 @@
-"""What answers prompts: a tiny model from a folder, and files."""
+"""Answers to prompts by a tiny model from a folder, and from files."""
 
 from __future__ import annotations
 
