@@ -204,7 +204,8 @@ def test_what_a_page_names_is_there(page):
     ):
         if not re.search(r"NAME|TASK|…", place):
             assert (ROOT / place).exists(), f"{page.name} names {place}"
-    for target in re.findall(r"\]\(([^)#:\s]+)\)", text):
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    for target in re.findall(r"\]\(([^)#:\s]+)\)", prose):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
