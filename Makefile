@@ -39,7 +39,7 @@ test-python:
 # A wheel, installed into a fresh environment, must run the demo from an empty folder.
 RELEASE := $(CURDIR)/build/release
 release:
-	rm -rf build/lib $(RELEASE) && mkdir -p $(RELEASE)/empty
+	rm -rf build/lib $(RELEASE) dist/*.whl && mkdir -p $(RELEASE)/empty
 	$(PYTHON) -m venv $(RELEASE)/venv
 	$(RELEASE)/venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(RELEASE)/venv/bin/python -m pip install --quiet -c constraints.txt dist/relbench_pretrain-*.whl
