@@ -41,7 +41,7 @@ def draw_tables(ax: Axes, x: float, y: float) -> None:
 
 def draw_triples(ax: Axes, x: float, y: float) -> None:
     """Entities, their relations, and one relation that only a sentence tells."""
-    nodes = np.array([[0, 0.2], [0.8, 0.7], [1.1, 0.0], [1.9, 0.5]]) + (x, y)
+    nodes = np.array([[0, 0.2], [0.8, 0.7], [1.1, 0.0], [1.9, 0.5]]) + np.array([x, y])
     for a, b, style in ((0, 1, "-"), (0, 2, "-"), (1, 3, "-"), (2, 3, ":")):
         line = FancyArrowPatch(
             nodes[a], nodes[b], arrowstyle="-|>", mutation_scale=10, color=GREEN, ls=style, lw=1.4, shrinkA=5, shrinkB=5
@@ -53,7 +53,7 @@ def draw_triples(ax: Axes, x: float, y: float) -> None:
 
 def draw_hyperedges(ax: Axes, x: float, y: float) -> None:
     """Nodes in weighted hyperedges."""
-    nodes = np.array([[0.15, 0.25], [0.6, 0.6], [0.75, 0.1], [1.3, 0.45], [1.8, 0.2]]) + (x, y)
+    nodes = np.array([[0.15, 0.25], [0.6, 0.6], [0.75, 0.1], [1.3, 0.45], [1.8, 0.2]]) + np.array([x, y])
     for cx, cy, width, height, angle, weight in (
         (0.5, 0.32, 1.15, 0.85, 10, 2.6),
         (1.02, 0.35, 1.15, 0.6, 10, 1.2),

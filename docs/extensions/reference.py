@@ -12,7 +12,6 @@ import io
 import os
 import pkgutil
 import re
-import shutil
 import typing
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -380,14 +379,18 @@ def write(folder: Path, pages: dict[str, str], suffix: str) -> None:
             path.write_text(text)
 
 
-def generate(*_: Any) -> None:
-    """Writes all pages of the reference."""
+def generate(_app: Any, config: Any) -> None:
+    """Writes all pages of the reference, and tells autosummary which of them list classes and functions."""
     packages = public_packages()
-    shutil.rmtree(REFERENCE / "api" / "generated", ignore_errors=True)
     write(REFERENCE / "api", {package.__name__: api_page(package) for package in packages}, ".rst")
     write(REFERENCE / "api", {"index": api_index(packages)}, ".md")
     write(REFERENCE / "commands", command_pages(), ".md")
     write(REFERENCE / "options", option_pages(), ".md")
+    listed = {f"{package.__name__}.{name}" for package in packages for name in package.__all__}
+    for stub in (REFERENCE / "api" / "generated").glob("*.rst"):
+        if stub.stem not in listed:
+            stub.unlink()
+    config.autosummary_generate = [f"reference/api/{package.__name__}.rst" for package in packages]
 
 
 def setup(app: Any) -> dict[str, bool]:
