@@ -45,7 +45,8 @@ def unflatten(flat: Tensor, shapes: Mapping[Name, Sequence[int]]) -> dict[Name, 
 def _joined(parts: list[Tensor]) -> Tensor:
     if not parts:
         return torch.empty(0, dtype=torch.int64)
-    first, places = parts[0], list(accumulate((part.numel() for part in parts), initial=parts[0].storage_offset()))
+    first = parts[0]
+    places: list[int] = list(accumulate((part.numel() for part in parts), initial=cast(int, first.storage_offset())))
     begins = [part.storage_offset() for part in parts]
     one_storage = len({part.untyped_storage().data_ptr() for part in parts}) == 1
     if one_storage and begins == places[:-1] and all(part.is_contiguous() for part in parts):

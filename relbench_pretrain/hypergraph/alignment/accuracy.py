@@ -87,6 +87,7 @@ def agreement(truth: Hypergraph, moved: np.ndarray, fixed: np.ndarray | None = N
     if fixed is not None:
         start[:, fixed] = 1 + np.arange(len(fixed))
     root = colours.refine(start)
+    assert root is not None  # both sides begin with the same colours
     right = moved == np.arange(truth.num_nodes)
     if root.max() == truth.num_nodes - 1:
         return Agreement(right, int(right.sum()), "asymmetric")
@@ -99,8 +100,7 @@ def agreement(truth: Hypergraph, moved: np.ndarray, fixed: np.ndarray | None = N
             continue
         tries -= 1
         refined = colours.refine(child)
-        stay = np.zeros(0) if refined is None else _stay(refined, moved)
-        if stay.sum() <= right.sum():
+        if refined is None or (stay := _stay(refined, moved)).sum() <= right.sum():
             continue
         if refined.max() == truth.num_nodes - 1:
             right = stay

@@ -72,7 +72,7 @@ class Matcher(ABC):
         overlap = Overlap(first, second)
         left, right = (two_section(graph, overlap.num_nodes, self.power) for graph in (first, second))
         problem = Problem(left, right, known)
-        best, least = None, np.inf
+        best, least = np.full(overlap.num_nodes, overlap.num_nodes), np.inf
         proposed = self.propose(problem) if len(known) < overlap.num_nodes else iter([problem.assign(np.zeros((0, 0)))])
         for order in proposed:
             if self.refine:
