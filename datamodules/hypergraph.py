@@ -81,7 +81,6 @@ class HypergraphDataModule(ResumableDataModule):
         self.keep_order, self.merge, self.fresh = keep_order, merge, fresh
         self.renamed, self.modality = renamed, modality
         self.cache_dir, self.num_workers, self.seed = cache_dir, num_workers, seed
-        self.truth: Hypergraph | None = None
         self.hidden_names: list[str] | None = None
 
     def fingerprint(self) -> dict[str, str | int]:
@@ -126,7 +125,7 @@ class HypergraphDataModule(ResumableDataModule):
 
     def setup(self, stage: str) -> None:
         """Makes the hypergraph and the corpus."""
-        if self.truth is not None:
+        if hasattr(self, "truth"):
             return
         self.truth = self._hypergraph()
         corpus = self._corpus(self.truth)

@@ -44,7 +44,6 @@ class KnowledgeGraphDataModule(ResumableDataModule):
         super().__init__()
         self.rewrite = rewrite
         self.embedder = text_embedder or HashTextEmbedder(256)
-        self.graph: KnowledgeGraph | None = None
 
     @property
     def directions(self) -> tuple[Direction, ...]:
@@ -122,7 +121,7 @@ class KnowledgeGraphDataModule(ResumableDataModule):
         Raises:
             KnowledgeGraphError: If there is nothing to validate or to test on.
         """
-        if self.graph is not None:
+        if hasattr(self, "graph"):
             return
         self.graph, self.entity_text, self.relation_text = self.read()
         fitted = Role.VALIDATION if self.hparams.validation_relations else None

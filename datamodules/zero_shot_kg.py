@@ -271,7 +271,7 @@ class MultimodalKGDataModule(KnowledgeGraphDataModule):
         Raises:
             KnowledgeGraphError: If there is nothing to validate or to test on, or an image cannot be read.
         """
-        if self.graph is not None:
+        if hasattr(self, "graph"):
             return
         super().setup(stage)
         new = list(self.hparams.predict_texts or [])

@@ -126,6 +126,14 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self.critic = critic or Critic(channels)
         self.optimizer_callables = (fusion_optimizer, extractor_optimizer, adversarial_optimizer, adversarial_optimizer)
         self.weights = WEIGHTS | (weights or {})
+        self.num_negatives, self.critic_steps, self.clip = num_negatives, critic_steps, clip
+        self.relations_per_batch, self.pairs_per_relation, self.support = (
+            relations_per_batch,
+            pairs_per_relation,
+            support,
+        )
+        self.generated, self.neighbors, self.hide_relation = generated, neighbors, hide_relation
+        self.learner_weights = learner_weights
         self.specs: dict[str, ModalitySpec] | None = None
         self.sizes = (0, 0)
         self.generator_steps = 0
@@ -147,7 +155,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self._take_graph(data.inputs.specs, (len(data.entities), data.num_relations))
         self.pairs = RelationPairs(data.triples, data.num_relations)
         self.known = KnownTriples(torch.from_numpy(data.triples), *self.sizes)
-        self.neighbor_table = NeighborTable(data.pair_neighborhood, self.hparams.neighbors)
+        self.neighbor_table = NeighborTable(data.pair_neighborhood, self.neighbors)
         # All devices know the same graph; of neighbours each has its own history.
         shared = ("pairs", "known", "neighbor_table")
         buffers = [f"{part}.{name}" for part in shared for name, _ in getattr(self, part).named_buffers()]
@@ -155,7 +163,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         allow_unused_parameters(self)  # each phase trains some parts
         self.vectors = GraphVectors(
             self.learner, self.consolidator, self.extractor, data.inputs, data.neighborhood, data.neighbors,
-            self.pairs, self.neighbor_table, self.hparams.hide_relation,
+            self.pairs, self.neighbor_table, self.hide_relation,
         )  # fmt: skip
         self.make_metrics(data)
 
@@ -193,8 +201,8 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
                 f"generator will have {max(0, epochs - sum(phases[:2]))} of its {phases[2]}"
             )
         if not self._history_begun:
-            if self.hparams.learner_weights:
-                load_learner(self.learner, self.hparams.learner_weights)
+            if self.learner_weights:
+                load_learner(self.learner, self.learner_weights)
             self.history.copy_(encode_entities(self.learner, self.data().inputs, self.sizes[0], self.device))
             self._history_begun = True
 
@@ -222,7 +230,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         """The number of triples of a batch; of pairs that are compared or imitated, in the later phases."""
         if isinstance(batch, FusionBatch):
             return batch.triple.shape[1]
-        return self.hparams.relations_per_batch * self.hparams.pairs_per_relation
+        return self.relations_per_batch * self.pairs_per_relation
 
     def _fusion_step(self, batch: FusionBatch, generator: torch.Generator) -> None:
         self.vectors.forget()
@@ -255,39 +263,37 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             batch.triple,
             relation[batch.relation_row],
             batch.relation[batch.relation_row],
-            self.hparams.num_negatives,
+            self.num_negatives,
             generator=generator,
         )
         return losses
 
     def _extractor_step(self, generator: torch.Generator) -> None:
-        hparams = self.hparams
-        relation = self.pairs.draw_relations(hparams.relations_per_batch, generator)
-        pair = self.pairs.draw(relation, hparams.support + hparams.pairs_per_relation, generator)
-        query = pair[:, hparams.support :]
+        relation = self.pairs.draw_relations(self.relations_per_batch, generator)
+        pair = self.pairs.draw(relation, self.support + self.pairs_per_relation, generator)
+        query = pair[:, self.support :]
         other = torch.randint(self.sizes[0], query.shape[:2], device=self.device, generator=generator)
         wrong = torch.stack([query[..., 0], other], dim=2)
         counts = ~self.known(wrong[..., 0], relation.unsqueeze(1), wrong[..., 1])
         found = self.vectors.of_pairs(torch.cat([pair, wrong], dim=1), relation)
-        support, right, false = found.split([hparams.support, *[hparams.pairs_per_relation] * 2], dim=1)
+        support, right, false = found.split([self.support, *[self.pairs_per_relation] * 2], dim=1)
         loss = pair_loss(support, right, false, counts)
         self.vectors.forget_pairs()
         self._step(1, loss)
         self.log("train/loss_extractor", loss.detach(), prog_bar=True, batch_size=1)
 
     def _adversarial_step(self, generator: torch.Generator) -> None:
-        hparams = self.hparams
-        for _ in range(hparams.critic_steps):
-            relation = self.pairs.draw_relations(hparams.relations_per_batch, generator)
+        for _ in range(self.critic_steps):
+            relation = self.pairs.draw_relations(self.relations_per_batch, generator)
             with torch.no_grad():
-                real = self.vectors.of_pairs(self.pairs.draw(relation, hparams.pairs_per_relation, generator), relation)
-                fake = self.generator(self.vectors.tables.text[relation], hparams.pairs_per_relation, generator)
-            labels = relation.repeat_interleave(hparams.pairs_per_relation)
+                real = self.vectors.of_pairs(self.pairs.draw(relation, self.pairs_per_relation, generator), relation)
+                fake = self.generator(self.vectors.tables.text[relation], self.pairs_per_relation, generator)
+            labels = relation.repeat_interleave(self.pairs_per_relation)
             loss = critic_loss(self.critic, real.flatten(0, 1), fake.flatten(0, 1), labels, generator=generator)
             self._step(2, loss)
         self.log("train/loss_critic", loss.detach(), batch_size=1)
-        relation = self.pairs.draw_relations(hparams.relations_per_batch, generator)
-        fake = self.generator(self.vectors.tables.text[relation], hparams.pairs_per_relation, generator)
+        relation = self.pairs.draw_relations(self.relations_per_batch, generator)
+        fake = self.generator(self.vectors.tables.text[relation], self.pairs_per_relation, generator)
         loss = generator_loss(self.critic, fake, relation, self.vectors.pivots[relation])
         self._step(3, loss)
         self.generator_steps += 1
@@ -300,7 +306,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self.manual_backward(loss)
         if number:
             average_gradients(self, (p for group in optimizer.param_groups for p in group["params"]))
-        self.clip_gradients(optimizer.optimizer, self.hparams.clip, "norm")
+        self.clip_gradients(optimizer.optimizer, self.clip, "norm")
         optimizer.step()
         self.untoggle_optimizer(optimizer)
 
@@ -321,7 +327,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
 
     def _generated_score(self, relation: int, head: Tensor, tail: Tensor) -> Tensor:
         generator = torch.Generator(self.device).manual_seed(relation)
-        vectors = self.generator(self.vectors.tables.text[relation].unsqueeze(0), self.hparams.generated, generator)[0]
+        vectors = self.generator(self.vectors.tables.text[relation].unsqueeze(0), self.generated, generator)[0]
         middle = F.normalize(vectors.float(), dim=1).mean(0)  # the mean cosine is the cosine's numerator with the mean
         heads, tails = self.vectors.shares
         rows = []

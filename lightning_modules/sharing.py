@@ -1,4 +1,4 @@
-"""What all LightningModules share whose network can be exported."""
+"""Base of the LightningModules whose network can be exported."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from lightning.pytorch import LightningModule
 
 from relbench_pretrain.pretrained import SharedNetwork
 from relbench_pretrain.pretrained.config import to_config
+from relbench_pretrain.trainer.specification import found_specification
 
 
 class Sharing:
@@ -32,7 +33,7 @@ class Sharing:
             "step": trainer.global_step,
             "epoch": trainer.current_epoch,
             "metrics": {name: float(value) for name, value in trainer.callback_metrics.items()},
-            "data": getattr(getattr(trainer, "datamodule", None), "about", {}),
+            "data": getattr(found_specification(trainer), "about", {}),
         }
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

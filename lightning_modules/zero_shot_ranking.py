@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -81,7 +81,7 @@ class ZeroShotRanking(LightningModule):
         direction = self.directions[dataloader_idx]
         scores = self.scores(episode, direction).float()
         ranks = realistic_ranks(scores, episode.answer, episode.known, episode.candidate >= 0)
-        metric: RankingMetrics = self.metrics[f"{stage}_{direction}"]  # type: ignore[assignment]
+        metric = cast(RankingMetrics, self.metrics[f"{stage}_{direction}"])
         if episode.num_real:
             metric.update(ranks)
 
@@ -107,7 +107,7 @@ class ZeroShotRanking(LightningModule):
 
     def _log_metrics(self, stage: str) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
-        for name, metric in self.metrics.items():
+        for name, metric in cast(dict[str, RankingMetrics], self.metrics).items():
             if name.startswith(f"{stage}_"):
                 values |= {f"{stage}/{key}": value for key, value in metric.compute().items()}
                 metric.reset()

@@ -140,12 +140,9 @@ def test_lightning_packages_stay_behind_their_doors(package):
 
 
 def test_data_are_asked_through_one_door():
-    found = {path.stem for package in TOP for path in files_of(package) if asks_data_module(path.read_text())}
-    assert found <= {"specification", "sharing"}
-
-
-def asks_data_module(text: str) -> bool:
-    return re.search(r"trainer\.datamodule|trainer, \"datamodule\"", text) is not None
+    asking = re.compile(r"trainer\.datamodule|trainer, \"datamodule\"")
+    found = [path for package in TOP for path in files_of(package) if asking.search(path.read_text())]
+    assert found == [LIBRARY / "trainer" / "specification.py"]
 
 
 def test_no_file_is_called_utils():
