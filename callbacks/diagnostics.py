@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from relbench_pretrain.evaluation.embeddings import effective_rank, spread
+from relbench_pretrain.evaluation.metrics import effective_rank, spread
 
 
 class TypeBalance(Callback):

@@ -12,13 +12,12 @@ from torch_geometric.data import HeteroData
 from lightning_modules.pretraining import Pretraining
 from lightning_modules.training import exact
 from relbench_pretrain.contrastive.context import ContextContrast
-from relbench_pretrain.contrastive.link import LinkContrast
+from relbench_pretrain.contrastive.link import LinkContrast, linked_parents
 from relbench_pretrain.contrastive.normalization import ChanceLevel, Levels, Normalization
 from relbench_pretrain.contrastive.objective import ContrastiveObjective
 from relbench_pretrain.contrastive.row import RowContrast
 from relbench_pretrain.nn.backbone import Backbone
-from relbench_pretrain.nn.subgraph import Subgraph
-from relbench_pretrain.relational.schema import EdgeType
+from relbench_pretrain.nn.subgraph import batch_inputs
 
 
 class ContrastivePretraining(Pretraining):
@@ -75,12 +74,7 @@ class ContrastivePretraining(Pretraining):
         Returns:
             Vectors per table ``(num_rows, num_views, channels)``, the original view first.
         """
-        tables = batch.node_types
-        frames = {
-            t: [batch[t].tf, batch[t].corrupted_tf] if "corrupted_tf" in batch[t] else [batch[t].tf] for t in tables
-        }
-        age = {t: batch[t].age for t in tables if "time" in batch[t]}
-        return self.backbone(frames, Subgraph.from_batch(batch), age)
+        return self.backbone(*batch_inputs(batch, views=("tf", "corrupted_tf")))
 
     def losses(self, batch: HeteroData, x: dict[str, Tensor]) -> Levels:
         """Computes the anchors' losses of every level.
@@ -100,27 +94,11 @@ class ContrastivePretraining(Pretraining):
             duplicate = {table: batch[table].duplicate for table in x}
             result["row"] = self.levels["row"](original, corrupted, row_id, duplicate)
         if "link" in self.levels:
-            index, number = self._parents(batch)
-            result["link"] = self.levels["link"](original, row_id, index, number)
+            result["link"] = self.levels["link"](original, row_id, *linked_parents(batch, self.schema))
         if "context" in self.levels:
             edges = {edge_type: batch[edge_type].edge_index for edge_type in batch.edge_types}
             result["context"] = self.levels["context"](original, row_id, edges)
         return result
-
-    def _parents(self, batch: HeteroData) -> tuple[dict[EdgeType, Tensor], dict[EdgeType, Tensor]]:
-        """The place in the batch, and the row number, of each row's parent under each foreign key; −1 for none."""
-        index, number = {}, {}
-        for table, spec in self.schema.tables.items():
-            for position, (column, parent) in enumerate(spec.foreign_keys.items()):
-                forward, backward = (table, f"f2p_{column}", parent), (parent, f"rev_f2p_{column}", table)
-                place = torch.full((batch[table].num_nodes,), -1, device=self.device)
-                # A time limit may leave only one direction of a link; together they have all links.
-                child, owner = batch[forward].edge_index
-                place[child] = owner
-                owner, child = batch[backward].edge_index
-                place[child] = owner
-                index[forward], number[forward] = place, batch[table].parent_id[:, position]
-        return index, number
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:
         """Returns the sum of the normalised levels."""

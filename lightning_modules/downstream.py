@@ -18,10 +18,9 @@ from lightning_modules.sharing import Sharing
 from lightning_modules.training import optimizer_and_schedule
 from relbench_pretrain.evaluation.metrics import ERRORS, MAIN_METRIC, relbench_metrics
 from relbench_pretrain.nn.backbone import Backbone
-from relbench_pretrain.nn.heads import MLPHead
+from relbench_pretrain.nn.heads import MLPHead, TwoTower
 from relbench_pretrain.nn.task_network import TaskNetwork, encode_seeds, load_backbone
 from relbench_pretrain.nn.time_encoder import TimeEncoder
-from relbench_pretrain.nn.two_tower import TwoTower
 from relbench_pretrain.pretrained.config import from_config, to_config
 from relbench_pretrain.relational.schema import GraphSchema, stored_schema
 from relbench_pretrain.relational.specification import TaskSpecification

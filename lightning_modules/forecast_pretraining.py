@@ -13,7 +13,7 @@ from lightning_modules.pretraining import Pretraining
 from lightning_modules.training import exact
 from relbench_pretrain.forecasting.objective import ForecastObjective
 from relbench_pretrain.nn.backbone import Backbone
-from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.nn.subgraph import batch_inputs
 from relbench_pretrain.relational.specification import ForecastSpecification
 from relbench_pretrain.trainer.specification import specification
 
@@ -55,9 +55,7 @@ class ForecastPretraining(Pretraining):
     def forward(self, batch: HeteroData) -> dict[str, Tensor]:
         """Returns the vectors of the seeds by table, ``(num_seeds, channels)``."""
         seeds = {table: batch[table].batch_size for table in batch.node_types if "batch_size" in batch[table]}
-        frames = {table: batch[table].tf for table in batch.node_types}
-        age = {table: batch[table].age for table in batch.node_types if "time" in batch[table]}
-        x = self.backbone(frames, Subgraph.from_batch(batch, seeds), age)
+        x = self.backbone(*batch_inputs(batch, seeds))
         return {table: x[table][:number] for table, number in seeds.items() if number}
 
     def training_step(self, batch: HeteroData, batch_idx: int) -> Tensor:

@@ -10,8 +10,8 @@ from torch_geometric.data import HeteroData
 
 from lightning_modules.downstream import Downstream
 from relbench_pretrain.evaluation.metrics import average_precisions
+from relbench_pretrain.nn.heads import PastInteractions, TwoTower
 from relbench_pretrain.nn.task_network import RecommendationNetwork, past_interactions_of
-from relbench_pretrain.nn.two_tower import PastInteractions, TwoTower
 from relbench_pretrain.relational.specification import RecommendationSpecification
 from relbench_pretrain.relational.tasks import Regime, Split
 from relbench_pretrain.trainer.specification import specification

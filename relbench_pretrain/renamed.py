@@ -14,6 +14,7 @@ MODULES = {
     "relbench_pretrain.nn.backbone": "relbench_pretrain.nn",
     "relbench_pretrain.nn.graph_sage": "relbench_pretrain.nn",
     "relbench_pretrain.nn.heads": "relbench_pretrain.nn",
+    "relbench_pretrain.nn.schedules": "relbench_pretrain.nn",
     "relbench_pretrain.nn.table_encoders": "relbench_pretrain.nn",
     "relbench_pretrain.nn.task_network": "relbench_pretrain.nn",
     "relbench_pretrain.nn.temporal_transformer": "relbench_pretrain.nn",

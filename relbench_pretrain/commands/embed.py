@@ -17,8 +17,7 @@ from torch import Tensor
 from relbench_pretrain.evaluation.plots import plot_embeddings
 from relbench_pretrain.files import atomic_file
 from relbench_pretrain.nn.backbone import Backbone
-from relbench_pretrain.nn.subgraph import Subgraph
-from relbench_pretrain.nn.task_network import load_backbone
+from relbench_pretrain.nn.task_network import encode_seeds, load_backbone
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import load_database, open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph
@@ -108,10 +107,7 @@ def _vectors(backbone: Backbone, loader: RelationalLoader, table: str) -> Iterat
     """Yields rows and their vectors, batch by batch."""
     for batch in loader:
         store = batch[table]
-        frames = {name: batch[name].tf for name in batch.node_types}
-        age = {name: batch[name].age for name in batch.node_types if "time" in batch[name]}
-        x = backbone(frames, Subgraph.from_batch(batch, {table: store.batch_size}), age)
-        yield store.n_id[: store.batch_size], x[table][: store.batch_size]
+        yield store.n_id[: store.batch_size], encode_seeds(backbone, None, batch, table)
 
 
 def _write(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import Parameter
+from torch_geometric.data import HeteroData
 from torch_geometric.nn.parameter_dict import ParameterDict
 
 from relbench_pretrain.contrastive.blocks import (
@@ -167,6 +168,29 @@ class LinkContrast(ContrastiveObjective):
             similar, is_negative = sample_negatives(similar, is_negative, self.max_negatives, generator)
             dim = -1
         return negative_logsumexp(similar, is_negative, dim), count(is_negative, dim)
+
+
+def linked_parents(batch: HeteroData, schema: GraphSchema) -> tuple[dict[EdgeType, Tensor], dict[EdgeType, Tensor]]:
+    """Finds the parents of the rows of a mini-batch, as :class:`LinkContrast` takes them.
+
+    Args:
+        batch: The batch, see :class:`relbench_pretrain.sampling.RelationalLoader`.
+        schema: The tables and foreign keys.
+
+    Returns:
+        ``parent_index`` and ``parent_id``.
+    """
+    index, number = {}, {}
+    for key in schema.foreign_keys:
+        place = torch.full_like(batch[key.child].n_id, -1)
+        # A time limit may leave only one direction of a link; together they have all links.
+        child, parent = batch[key.edge_type].edge_index
+        place[child] = parent
+        parent, child = batch[key.reverse_edge_type].edge_index
+        place[child] = parent
+        index[key.edge_type] = place
+        number[key.edge_type] = batch[key.child].parent_id[:, schema.key_column(key)]
+    return index, number
 
 
 class _Found(NamedTuple):

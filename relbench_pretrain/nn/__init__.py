@@ -2,7 +2,8 @@
 
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.graph_sage import GraphEncoder, GraphSAGE
-from relbench_pretrain.nn.heads import MLPHead
+from relbench_pretrain.nn.heads import MLPHead, TwoTower
+from relbench_pretrain.nn.schedules import WarmupCosine
 from relbench_pretrain.nn.subgraph import Subgraph
 from relbench_pretrain.nn.table_encoders import (
     LinearTableEncoder,
@@ -13,7 +14,6 @@ from relbench_pretrain.nn.table_encoders import (
 from relbench_pretrain.nn.task_network import EntityNetwork, RecommendationNetwork, TaskNetwork
 from relbench_pretrain.nn.temporal_transformer import TemporalTransformer
 from relbench_pretrain.nn.time_encoder import TimeEncoder
-from relbench_pretrain.nn.two_tower import TwoTower
 
 __all__ = [
     "Backbone",
@@ -31,4 +31,5 @@ __all__ = [
     "TimeEncoder",
     "TransformerTableEncoder",
     "TwoTower",
+    "WarmupCosine",
 ]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch_frame import TensorFrame
 
 from relbench_pretrain.nn.graph_sage import GraphEncoder
-from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.nn.subgraph import Frames, Subgraph
 from relbench_pretrain.nn.table_encoders import TableEncoder
 from relbench_pretrain.nn.time_encoder import TimeEncoder
 from relbench_pretrain.pretrained import SharedNetwork
@@ -112,7 +110,7 @@ relbench-pretrain fit --config fine_tuning/demo --data.dataset DATASET --data.ta
 
     def forward(
         self,
-        frames: dict[str, TensorFrame | Sequence[TensorFrame]],
+        frames: Frames,
         graph: Subgraph,
         age: dict[str, Tensor],
         time_encoder: TimeEncoder | None = None,

@@ -1,10 +1,12 @@
-"""What a graph encoder sees of a mini-batch: its edges and how many rows each table has."""
+"""A mini-batch as networks take it: features, edges and ages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
+from torch_frame import TensorFrame
 from torch_geometric.data import HeteroData
 
 from relbench_pretrain.relational.schema import EdgeType
@@ -43,3 +45,26 @@ class Subgraph:
             age={edge_type: store.age for edge_type, store in stores.items() if "age" in store},
             num_targets=dict(num_targets or {}),
         )
+
+
+Frames = dict[str, TensorFrame | Sequence[TensorFrame]]
+
+
+def batch_inputs(
+    batch: HeteroData, num_targets: dict[str, int] | None = None, views: Sequence[str] = ()
+) -> tuple[Frames, Subgraph, dict[str, Tensor]]:
+    """Takes a mini-batch apart into what a backbone is called with.
+
+    Args:
+        batch: The batch, see :class:`relbench_pretrain.sampling.RelationalLoader`.
+        num_targets: How many leading rows of each table need an output; all rows of all tables by default.
+        views: The attributes that hold views of the rows, of which those are taken that the batch has; by default the
+            features alone, without a dimension of views.
+
+    Returns:
+        Features, edges and ages, see :meth:`Backbone.forward`.
+    """
+    tables = batch.node_types
+    frames: Frames = {t: [batch[t][v] for v in views if v in batch[t]] if views else batch[t].tf for t in tables}
+    age = {table: batch[table].age for table in tables if "time" in batch[table]}
+    return frames, Subgraph.from_batch(batch, num_targets), age

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
+import torch_frame
 from torch import Tensor, nn
 from torch_frame import TensorFrame, stype
+from torch_frame.data import MultiEmbeddingTensor, MultiNestedTensor
 from torch_frame.nn import FTTransformerConvs, ResNet, StypeWiseFeatureEncoder
 from torch_geometric.nn.module_dict import ModuleDict
 
 from relbench_pretrain.nn.attribute_encoders import ENCODERS
 from relbench_pretrain.nn.grouped_layers import grouped_layer, to_autocast
-from relbench_pretrain.nn.views import Features, interleave
 from relbench_pretrain.relational.schema import GraphSchema, TableSchema
+
+Features = dict[stype, Any]
+"""A TensorFrame's ``feat_dict``."""
 
 
 class TableEncoder(nn.Module, ABC):
@@ -56,7 +61,7 @@ class TableEncoder(nn.Module, ABC):
         views = {name: [f] if isinstance(f, TensorFrame) else list(f) for name, f in frames.items()}
         for name, table_views in views.items():
             self._check(name, table_views)
-        rows = self.encode({name: interleave(table_views) for name, table_views in views.items()})
+        rows = self.encode({name: _interleave(table_views) for name, table_views in views.items()})
         return {
             name: x if isinstance(frames[name], TensorFrame) else x.unflatten(0, (-1, len(views[name])))
             for name, x in rows.items()
@@ -206,3 +211,21 @@ def _project(encoder: StypeWiseFeatureEncoder, features: Features, layers: list[
 def _ordered(features: Features) -> list[stype]:
     """PyTorch Frame concatenates the column types in the order of their enumeration."""
     return [kind for kind in stype if kind in features]
+
+
+def _interleave(views: list[TensorFrame]) -> Features:
+    """Puts the views of a row next to each other, so that the rows' first dimension can be split again."""
+    if len(views) == 1:
+        return views[0].feat_dict
+    return {kind: _interleave_type([view.feat_dict[kind] for view in views]) for kind in views[0].feat_dict}
+
+
+def _interleave_type(feats: list[Any]) -> Any:
+    if isinstance(feats[0], Tensor):
+        return torch.stack(feats, dim=1).flatten(0, 1)  # (num_rows * num_views, num_columns, ...)
+    if isinstance(feats[0], MultiEmbeddingTensor):
+        values = torch.stack([feat.values for feat in feats], dim=1).flatten(0, 1)
+        return MultiEmbeddingTensor(len(values), feats[0].num_cols, values, feats[0].offset)
+    assert isinstance(feats[0], MultiNestedTensor)
+    rows = torch.arange(len(feats) * len(feats[0]), device=feats[0].device)
+    return torch_frame.cat(feats, dim=0)[rows.view(len(feats), -1).t().flatten()]

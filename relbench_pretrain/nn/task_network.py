@@ -12,10 +12,9 @@ from torch import Tensor
 from torch_geometric.data import HeteroData
 
 from relbench_pretrain.nn.backbone import Backbone
-from relbench_pretrain.nn.heads import MLPHead
-from relbench_pretrain.nn.subgraph import Subgraph
+from relbench_pretrain.nn.heads import MLPHead, PastInteractions, TwoTower
+from relbench_pretrain.nn.subgraph import batch_inputs
 from relbench_pretrain.nn.time_encoder import TimeEncoder
-from relbench_pretrain.nn.two_tower import PastInteractions, TwoTower
 from relbench_pretrain.pretrained import CheckpointError, SharedNetwork, from_config, load_network, to_config
 from relbench_pretrain.pretrained.card import CardText
 from relbench_pretrain.relational.schema import GraphSchema, stored_schema
@@ -121,9 +120,7 @@ def encode_seeds(backbone: Backbone, time_encoder: TimeEncoder | None, batch: He
         ``(num_seeds, channels)``.
     """
     seeds = batch[table].batch_size
-    frames = {name: batch[name].tf for name in batch.node_types}
-    age = {name: batch[name].age for name in batch.node_types if "time" in batch[name]}
-    x = backbone(frames, Subgraph.from_batch(batch, {table: seeds}), age, time_encoder)
+    x = backbone(*batch_inputs(batch, {table: seeds}), time_encoder)
     return x[table][:seeds]
 
 

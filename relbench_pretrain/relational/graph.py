@@ -301,8 +301,7 @@ def _children(
     parent: Mapping[str, Tensor], schema: GraphSchema, key: ForeignKey, num_parents: int
 ) -> tuple[Tensor, Tensor]:
     """Turns one foreign key round: parent row → its child rows, in row order."""
-    position = list(schema.tables[key.child].foreign_keys).index(key.column)
-    index = parent[key.child][:, position].numpy()
+    index = parent[key.child][:, schema.key_column(key)].numpy()
     order = np.argsort(index, kind="stable")
     order = order[np.searchsorted(index[order], 0) :]  # rows without a parent come first
     counts = np.bincount(index[order], minlength=num_parents)

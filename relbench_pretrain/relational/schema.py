@@ -118,6 +118,10 @@ class GraphSchema:
         """Both directions of every foreign key, forward and reverse in turn."""
         return [e for fk in self.foreign_keys for e in (fk.edge_type, fk.reverse_edge_type)]
 
+    def key_column(self, key: ForeignKey) -> int:
+        """Returns the place of a foreign key among those of its table: its column wherever parents are listed."""
+        return list(self.tables[key.child].foreign_keys).index(key.column)
+
     @property
     def structure_hash(self) -> str:
         """Hash of tables, keys and column types."""

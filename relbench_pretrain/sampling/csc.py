@@ -10,6 +10,7 @@ from torch_geometric.sampler import BaseSampler, EdgeSamplerInput
 
 from relbench_pretrain.relational.flat import flatten
 from relbench_pretrain.relational.graph import RelationalGraph
+from relbench_pretrain.relational.schema import EdgeType
 
 
 class FlatGraph(NamedTuple):
@@ -88,6 +89,12 @@ class GraphIndex:
     def node_types(self) -> list[str]:
         """The table names in the order of their numbers."""
         return self.graph.schema.node_types
+
+    @property
+    def edge_types(self) -> list[EdgeType]:
+        """The edge types in the order of samplers: first all from child to parent, then all the other way round."""
+        forward_and_reverse = self.graph.schema.edge_types
+        return forward_and_reverse[::2] + forward_and_reverse[1::2]
 
     def visible_rows(self, limits: np.ndarray) -> np.ndarray:
         """Returns how many leading rows of each table are not later than each limit ``(num_limits, num_tables)``."""

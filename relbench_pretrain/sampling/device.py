@@ -184,21 +184,21 @@ class DeviceHGSampler(RowSampler):
 
     def _output(self, plan: Plan, drawn: Tensor, links: Links, inputs: NodeSamplerInput) -> HeteroSamplerOutput:
         """Leaves out what turned out not to be there, and splits the rest by table and edge type."""
-        graph, tables, keys = self.graph, self.index.node_types, self.index.graph.schema.foreign_keys
+        graph, tables, edge_types = self.graph, self.index.node_types, self.index.edge_types
+        num_keys = len(edge_types) // 2
         rows, limits = drawn
         there = rows[plan.by_table] < graph.num_rows
         before = torch.cat([plan.bounds[:1], there.cumsum(0)])
         begin = before[plan.bounds]
         position = torch.empty_like(rows)
         position[plan.by_table] = before[:-1] - begin[plan.tables[plan.by_table]]
-        sizes = torch.cat([begin.diff(), links.num_edges(len(keys))]).tolist()  # here the host waits for the device
+        sizes = torch.cat([begin.diff(), links.num_edges(num_keys)]).tolist()  # here the host waits for the device
         num_nodes, num_edges = sizes[: len(tables)], sizes[len(tables) :]
         place = plan.by_table[front(there, sum(num_nodes))]
         node = (rows[place] - graph.offset[plan.tables[place]]).split(num_nodes)
         node_age = graph.age(rows[place], plan.times[limits[place]]).split(num_nodes)
-        source, target, rank = links.directed(sum(num_edges[: len(keys)]), sum(num_edges[len(keys) :]))
+        source, target, rank = links.directed(sum(num_edges[:num_keys]), sum(num_edges[num_keys:]))
         edge_age = graph.age(rows[source], plan.times[limits[target]]).split(num_edges)
-        edge_types = [*(key.edge_type for key in keys), *(key.reverse_edge_type for key in keys)]
         times = SampledTimes(
             age=_named(tables, node_age),
             edge_rank=_named(edge_types, rank.split(num_edges)),

@@ -57,14 +57,13 @@ def flat_output(
     Returns:
         The output; ``metadata`` is ``(input_id, seed_time, SampledTimes)``.
     """
-    tables, keys = index.node_types, index.graph.schema.foreign_keys
     rows, owners, ages, bounds = _split_nodes(nodes, index.flat.time, index.flat.offset, reference)
     rows, owners, ages = torch.from_numpy(rows), torch.from_numpy(owners), torch.from_numpy(ages)
-    spans = {table: slice(int(bounds[i]), int(bounds[i + 1])) for i, table in enumerate(tables)}
+    spans = {table: slice(int(bounds[i]), int(bounds[i + 1])) for i, table in enumerate(index.node_types)}
     source, target, rank, edge_age = {}, {}, {}, {}
     ends, values, ptr = _split_links(links, rows.numpy(), owners.numpy(), bounds, index.flat, reference)
     ends, values, ptr = torch.from_numpy(ends), torch.from_numpy(values), ptr.tolist()
-    for i, edge_type in enumerate([*(key.edge_type for key in keys), *(key.reverse_edge_type for key in keys)]):
+    for i, edge_type in enumerate(index.edge_types):
         source[edge_type], target[edge_type], rank[edge_type] = ends[:, ptr[i] : ptr[i + 1]].unbind(0)
         edge_age[edge_type] = values[ptr[i] : ptr[i + 1]]
     times = SampledTimes({t: ages[span] for t, span in spans.items()}, rank, edge_age)

@@ -22,7 +22,7 @@ from torch_frame.nn import (
     TimestampEncoder,
 )
 
-from relbench_pretrain.nn.affine_columns import MAX_DEVIATION, folding_pays
+from relbench_pretrain.nn.attribute_encoders import MAX_DEVIATION, folding_pays
 from relbench_pretrain.nn.grouped_layers import grouped_layer, grouped_linear, keep_mask
 from relbench_pretrain.nn.sparse_matrix import SparseMatrix
 from relbench_pretrain.nn.table_encoders import LinearTableEncoder, ResNetTableEncoder, TransformerTableEncoder

@@ -50,7 +50,7 @@ def test_classes_of_other_packages_are_not_made(path, nested, tmp_path):
         ("relbench_pretrain.pretrained.config.os.system", "no class"),  # a way round through what a module imports
         ("relbench_pretrain.pretrained.config.importlib", "no torch module"),
         ("relbench_pretrain.nn.heads.nn.Linear", "no class"),
-        ("relbench_pretrain.nn.affine_columns.LinearEncoder", "belongs to 'torch"),
+        ("relbench_pretrain.nn.attribute_encoders.LinearEncoder", "belongs to 'torch"),
         ("relbench_pretrain.datasets.shop.database.write_demo_database", "no torch module"),
         ("relbench_pretrain.nn.Nothing", "there is no class"),
     ],

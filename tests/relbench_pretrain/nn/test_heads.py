@@ -2,7 +2,7 @@
 
 import torch
 
-from relbench_pretrain.nn.two_tower import PastInteractions, TwoTower
+from relbench_pretrain.nn.heads import PastInteractions, TwoTower
 
 
 def test_meetings_count_links_and_know_the_last():
