@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -203,7 +203,7 @@ class KnowledgeGraphDataModule(ResumableDataModule):
             relation = self.graph.num_relations + i
             anchor = self._anchors(relation)
             episodes.append(build(relation, anchor, torch.arange(self.graph.num_entities).expand(len(anchor), -1)))
-        return DataLoader(episodes, batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(cast(Dataset, episodes), batch_size=None)
 
     def _anchors(self, relation: int) -> Tensor:
         """Returns the entities whose tails, or heads, are predicted."""

@@ -32,6 +32,7 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
     """
 
     shared_prefix = "encoder."
+    relation_texts: Tensor
 
     def __init__(
         self,
@@ -78,8 +79,7 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
 
     def _given(self, episode: Episode) -> tuple[Episode, Tensor, EntityContext]:
         context = EntityContext(*(getattr(self, f"context_{name}") for name in EntityContext._fields))
-        texts: Tensor = self.relation_texts  # type: ignore[assignment]
-        return episode, texts[episode.relation], context
+        return episode, self.relation_texts[episode.relation], context
 
     def training_step(self, batch: list[Episode], batch_idx: int) -> Tensor | None:
         """Returns the mean loss over episodes; None where there is nothing to train step by step."""

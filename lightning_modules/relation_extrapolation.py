@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.cli import OptimizerCallable
+from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -300,7 +301,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self.log("train/loss_generator", loss.detach(), prog_bar=True, batch_size=1)
 
     def _step(self, number: int, loss: Tensor) -> None:
-        optimizer = self.optimizers()[number]  # type: ignore[index]
+        optimizer = cast(list[LightningOptimizer], self.optimizers())[number]
         self.toggle_optimizer(optimizer)
         optimizer.zero_grad()
         self.manual_backward(loss)

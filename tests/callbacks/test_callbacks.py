@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
 
 from callbacks import BackboneCheckpoint, CollapseMonitor, LossNormalization, MultiDevice, TypeBalance
@@ -135,3 +136,15 @@ def test_one_device_gathers_nothing(tmp_path, data):
     module = pretraining()
     trainer(tmp_path, MultiDevice()).fit(module, data)
     assert not any(level.gather_negatives for level in module.levels.values())
+
+
+def test_callbacks_set_what_a_module_offers_and_refuse_one_that_does_not():
+    module, rule = pretraining(), RunningMagnitude()
+    LossNormalization(rule).setup(Trainer(logger=False), module, "fit")
+    assert module.normalization is rule
+    for devices in (1, 2):
+        MultiDevice().setup(SimpleNamespace(world_size=devices), module, "fit")
+        assert {level.gather_negatives for level in module.levels.values()} == {devices > 1}
+    for callback in (LossNormalization(), BackboneCheckpoint()):
+        with pytest.raises(TypeError, match=f"^{type(callback).__name__} .*LightningModule"):
+            callback.setup(Trainer(logger=False), LightningModule(), "fit")
