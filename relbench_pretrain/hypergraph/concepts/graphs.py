@@ -85,10 +85,7 @@ def concept_graphs(
         HypergraphError: If the file is missing or bad, has no such graph, or no word is given to grow one around.
     """
     if Path(path).suffix == ".json":
-        graphs = {entry.name: entry.graph for entry in read_concept_graphs(path)}
-        if unknown := [source for source in sources or [] if source not in graphs]:
-            raise HypergraphError(f"'{path}' has no graph of '{unknown[0]}' with edges; it has {list(graphs)}")
-        return {source: graphs[source] for source in sources or graphs}
+        return _chosen(path, sources)
     if not sources:
         raise HypergraphError(
             f"'{path}' holds assertions; name the words to grow graphs around, as in --sources='[dog]'"
@@ -156,10 +153,7 @@ class ConceptGraph(HypergraphSource):
         self.path, self.source = path, source
 
     def make(self) -> Hypergraph:
-        graphs = {entry.name: entry.graph for entry in read_concept_graphs(self.path)}
-        if self.source not in graphs:
-            raise HypergraphError(f"'{self.path}' has no graph of '{self.source}' with edges; it has {list(graphs)}")
-        return graphs[self.source]
+        return _chosen(self.path, [self.source])[self.source]
 
 
 class ConceptNeighborhood(HypergraphSource):
@@ -180,6 +174,14 @@ class ConceptNeighborhood(HypergraphSource):
 
     def make(self) -> Hypergraph:
         return grow(read_assertions(self.assertions, self.language), self.source, self.width, self.depth)
+
+
+def _chosen(path: str, sources: Sequence[str] | None) -> dict[str, Hypergraph]:
+    """Returns some graphs of a file by source, by default all."""
+    graphs = {entry.name: entry.graph for entry in read_concept_graphs(path)}
+    if unknown := [source for source in sources or [] if source not in graphs]:
+        raise HypergraphError(f"'{path}' has no graph of '{unknown[0]}' with edges; it has {list(graphs)}")
+    return {source: graphs[source] for source in sources or graphs}
 
 
 def _word(raw: Mapping[str, Any]) -> str:

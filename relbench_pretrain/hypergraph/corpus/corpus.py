@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -138,9 +139,8 @@ def counted(rows: np.ndarray, num_nodes: int, names: list[str] | None = None) ->
     """
     edges = np.zeros((0, rows.shape[1]), dtype=np.int64)
     counts = np.zeros(0, dtype=np.int64)
-    step = 64 * BLOCK  # so much at a time, for memory's sake
-    for first in range(0, len(rows), step):
-        part = sorted_members(np.asarray(rows[first : first + step], dtype=np.int64))
+    for part in _parts(rows):
+        part = sorted_members(part.astype(np.int64))
         both, which = unique_rows(np.concatenate([edges, part]))
         new = np.bincount(which[len(edges) :], minlength=len(both))
         new[which[: len(edges)]] += counts
@@ -151,8 +151,12 @@ def counted(rows: np.ndarray, num_nodes: int, names: list[str] | None = None) ->
 def node_frequency(rows: np.ndarray, num_nodes: int) -> np.ndarray:
     """Counts how often each node comes in samples ``(num_nodes,)``."""
     found = np.zeros(num_nodes, dtype=np.int64)
-    step = 64 * BLOCK  # so much at a time, for memory's sake
-    for first in range(0, len(rows), step):
-        part = np.asarray(rows[first : first + step])
+    for part in _parts(rows):
         found += np.bincount(part[part >= 0], minlength=num_nodes)
     return found
+
+
+def _parts(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Yields rows in parts, of which each fits into memory."""
+    for first in range(0, len(rows), 64 * BLOCK):
+        yield np.asarray(rows[first : first + 64 * BLOCK])

@@ -16,14 +16,11 @@ class ComponentMass(ABC):
     """Gives each component its share of all weight, which one-node masks do not tell."""
 
     @abstractmethod
-    def mass(
-        self, conditionals: Conditionals, within: np.ndarray, counts: Hypergraph, model: MaskedModel
-    ) -> np.ndarray:
+    def mass(self, conditionals: Conditionals, counts: Hypergraph, model: MaskedModel) -> np.ndarray:
         """Returns the mass of each component.
 
         Args:
             conditionals: The recovered hyperedges.
-            within: Their weights within their components ``(num_edges,)``.
             counts: The sampled hyperedges, by their share of the samples.
             model: The model.
 
@@ -35,9 +32,7 @@ class ComponentMass(ABC):
 class CorpusMass(ComponentMass):
     """Takes the share of the samples whose hyperedge is in the component."""
 
-    def mass(
-        self, conditionals: Conditionals, within: np.ndarray, counts: Hypergraph, model: MaskedModel
-    ) -> np.ndarray:
+    def mass(self, conditionals: Conditionals, counts: Hypergraph, model: MaskedModel) -> np.ndarray:
         place = same_edges(conditionals, counts)
         share = np.where(place >= 0, counts.weights[place], 0.0)
         return np.bincount(conditionals.adjacency.components, share)
@@ -52,9 +47,7 @@ class WiderMasks(ComponentMass):
     masks: :class:`EveryNode`, :class:`SeveralNodes` of every number between, and :class:`WholeHyperedge` together.
     """
 
-    def mass(
-        self, conditionals: Conditionals, within: np.ndarray, counts: Hypergraph, model: MaskedModel
-    ) -> np.ndarray:
+    def mass(self, conditionals: Conditionals, counts: Hypergraph, model: MaskedModel) -> np.ndarray:
         component = conditionals.adjacency.components
         arity = (conditionals.edges >= 0).sum(1)
         found = np.zeros(component.max() + 1)
@@ -94,7 +87,7 @@ def recover(
     weights = read_out(conditionals)
     component = conditionals.adjacency.components
     if component.max() > 0:
-        weights = weights * component_mass.mass(conditionals, weights, counts, model)[component]
+        weights = weights * component_mass.mass(conditionals, counts, model)[component]
     if not (weights > 0).any():
         raise HypergraphError("no component that was recovered has any mass; train longer")
     return Hypergraph(counts.nodes, conditionals.edges, weights).with_weights(weights)
