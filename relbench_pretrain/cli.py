@@ -28,6 +28,7 @@ from relbench_pretrain.commands.ask import ask
 from relbench_pretrain.commands.demo import demo
 from relbench_pretrain.commands.embed import embed
 from relbench_pretrain.commands.export import export
+from relbench_pretrain.commands.study import study
 from relbench_pretrain.datasets.shop.database import write_demo_database
 from relbench_pretrain.evaluation.baselines import baseline
 from relbench_pretrain.files import atomic_file
@@ -40,7 +41,7 @@ from relbench_pretrain.relational.stypes import StypeError
 from relbench_pretrain.relational.tasks import TaskError
 from relbench_pretrain.relational.text import TextModelError
 from relbench_pretrain.renamed import RenamedWarning, translated, translated_arguments
-from relbench_pretrain.studies.study import StudyError, study
+from relbench_pretrain.studies.plan import StudyError
 from relbench_pretrain.trainer.checkpoint_io import AtomicCheckpointIO, complete_checkpoint
 from relbench_pretrain.trainer.loggers import check_loggers, name_loggers
 from relbench_pretrain.trainer.media import log_artifact

@@ -15,6 +15,7 @@ ROOMS = [
     "hashing",
     "unix_time",
     "files",
+    "progress",
     "distributed",
     "epochs",
     "datasets",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
@@ -16,10 +16,10 @@ from jsonargparse import ArgumentParser
 
 from relbench_pretrain import from_pretrained
 from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
+from relbench_pretrain.commands.study import study
 from relbench_pretrain.nn.task_network import load_backbone
 from relbench_pretrain.pretrained import read_network
-from relbench_pretrain.studies.experiments import expanded
-from relbench_pretrain.studies.study import experiment_plans, plan, study
+from relbench_pretrain.studies.presets import Study
 
 SMALL = ["--trainer.max_steps=1", "--trainer.enable_progress_bar=false"]
 PRETRAINING = sorted(
@@ -282,15 +282,13 @@ def parse_runs(path, folder, most=None):
     parsed = ArgumentParser()
     parsed.add_function_arguments(study)
     arguments = parsed.instantiate_classes(parsed.parse_object(yaml.safe_load(path.read_text())))
-    names = ("databases", "networks", "starts", "seeds", "pretraining_seeds", "label_fractions", "grid")
-    plans = list(plan(*(arguments[name] for name in names), root=folder))
     # Of an experiment over values the first stands for all.
-    firsts = {
+    arguments["experiments"] = {
         name: replace(spec, values={key: found[:1] for key, found in spec.values.items()})
         for name, spec in arguments["experiments"].items()
     }
-    experiments = expanded(firsts)
-    plans += experiment_plans(experiments, arguments["seeds"], arguments["experiment_args"], folder)
+    names = {part.name for part in fields(Study)}
+    plans = Study(**{name: value for name, value in arguments.items() if name in names}).runs(folder)
     assert plans
     seen: set[object] = set()
     number = 0

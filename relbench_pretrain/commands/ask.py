@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -32,7 +33,8 @@ def ask(
     """Asks language models for the edges of graphs of concepts, and scores their answers against the true edges.
 
     Every answer of a model is kept in ``answers.jsonl`` as it comes, so that a run that was interrupted goes on where
-    it was. The results are ``answers.csv``, a row for every graph and model, and ``answers.md``, with the means.
+    it was. The results are ``answers.csv``, a row for every graph and model, ``answers.md``, with the means, and
+    ``metrics.json``, with the means as numbers.
 
     Args:
         graphs: A JSON list of graphs of concepts; or assertions, a file or folder, in which graphs are grown around
@@ -61,6 +63,9 @@ def ask(
     table.to_csv(folder / "answers.csv", index=False, float_format="%.5f")
     text = report(table)
     (folder / "answers.md").write_text(text + "\n")
+    means = table.groupby("model", sort=False)[RATIOS].mean().to_dict("index")
+    metrics = {f"test/{model}/{name}": value for model, row in means.items() for name, value in row.items()}
+    (folder / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
     print(f"\n{text}\n\nresults: {folder}")
 
 

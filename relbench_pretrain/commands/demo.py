@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from relbench_pretrain.studies.runs import Run, run_cli
+from relbench_pretrain.studies.plan import Run, StudyError
+from relbench_pretrain.studies.results import last_values, read_metrics
+from relbench_pretrain.studies.runner import run_all
 
 STARTS = {
     "fine_tuned": "pretrained, then fine-tuned",
@@ -20,55 +22,52 @@ def demo(
     """Pretrains on the built-in shop database and compares four ways to start on a binary task.
 
     Args:
-        output_dir: Where everything is written; a run with other settings wants another folder.
+        output_dir: Where everything is written; what is done there with the same settings is not done again.
         task: A binary task of the demo database.
         steps: Pretraining steps.
         epochs: Epochs of each downstream run.
         seed: The seed of weights, batches and order.
+
+    Raises:
+        StudyError: If a run fails.
     """
     root = Path(output_dir)
-    print(f"Pretraining for {steps} steps on the demo database ...", flush=True)
-    pretraining = run_cli(
-        "fit",
-        [
-            "--config=contrastive/demo.yaml",
-            f"--seed_everything={seed}",
-            f"--trainer.max_steps={steps}",
-            f"--trainer.val_check_interval={max(1, steps // 3)}",
-        ],
-        root / "pretraining",
-    )
-    backbone = pretraining.folder / "backbone" / "best"
-    rows = []
+    plan = demo_plan(root, task, steps, epochs, seed)
+    print(f"Pretraining for {steps} steps on the demo database, then task {task}: {', '.join(STARTS.values())}")
+    if failed := run_all(plan, root):
+        raise StudyError(f"these runs failed: {', '.join(failed)}; each has a run.log in '{root}'")
+    metrics = {run.folder: last_values(read_metrics(root / run.folder)) for run in plan}
+    seconds = {run.folder: (run.record(root) or {})["seconds"] for run in plan}
+    width = max(map(len, STARTS.values()))
+    print(f"\n{task}, test rows see everything up to their own time (rolling regime)")
+    print(f"{'start':<{width}}  test AUROC  seconds  files")
     for start, label in STARTS.items():
-        print(f"\nTask {task}: {label} ...", flush=True)
-        run = _downstream(root / start, backbone, task, start, epochs, seed)
-        rows.append((label, run.metrics["test/rolling/roc_auc"], run.seconds, run.folder))
-    print("\n" + _table(task, rows))
-    levels = {name: pretraining.metrics[f"val/loss_{name}"] for name in ("row", "link", "context")}
-    print(
-        f"\nPretraining took {pretraining.seconds:.0f} s; held-out loss (1 is guessing): "
-        + ", ".join(f"{name} {value:.2f}" for name, value in levels.items())
-    )
-    print(f"The pretrained backbone is in {backbone}. One seed on a small database shows how it works, not how well.")
+        value = metrics[start]["test/rolling/roc_auc"]
+        print(f"{label:<{width}}  {value:>10.3f}  {seconds[start]:>7.0f}  {root / start / 'fit'}")
+    losses = {name: metrics["pretraining"][f"val/loss_{name}"] for name in ("row", "link", "context")}
+    levels = ", ".join(f"{name} {loss:.2f}" for name, loss in losses.items())
+    print(f"\nPretraining took {seconds['pretraining']:.0f} s; held-out loss (1 is guessing): {levels}")
+    print(f"The pretrained backbone is in {_backbone(root)}.", end=" ")
+    print("One seed on a small database shows how it works, not how well.")
 
 
-def _downstream(folder: Path, backbone: Path, task: str, start: str, epochs: int, seed: int) -> Run:
-    common = [
-        "--config=fine_tuning/demo.yaml",
-        f"--seed_everything={seed}",
-        f"--data.task={task}",
-        f"--model.checkpoint={backbone}",
-        f"--model.start={start}",
-        f"--trainer.max_epochs={epochs}",
-    ]
-    return run_cli("fit", [*common, "--test_after_fit=true"], folder)
+def demo_plan(root: Path, task: str, steps: int, epochs: int, seed: int) -> list[Run]:
+    """Returns the runs of the demonstration: the pretraining, and one for each way to start."""
+    pretraining = Run(
+        "pretraining",
+        ["fit", "--config=contrastive/demo.yaml", f"--seed_everything={seed}", f"--trainer.max_steps={steps}",
+         f"--trainer.val_check_interval={max(1, steps // 3)}"],
+        {"start": "pretraining"},
+    )  # fmt: skip
+    return [pretraining] + [
+        Run(start,
+            ["fit", "--config=fine_tuning/demo.yaml", f"--seed_everything={seed}", f"--data.task={task}",
+             f"--model.checkpoint={_backbone(root)}", f"--model.start={start}", f"--trainer.max_epochs={epochs}",
+             "--test_after_fit=true"],
+            {"start": start}, [pretraining])
+        for start in STARTS
+    ]  # fmt: skip
 
 
-def _table(task: str, rows: list[tuple[str, float, float, Path]]) -> str:
-    width = max(len(label) for label, *_ in rows)
-    lines = [
-        f"{'start':<{width}}  test AUROC  seconds  files",
-        *(f"{label:<{width}}  {value:>10.3f}  {seconds:>7.0f}  {folder}" for label, value, seconds, folder in rows),
-    ]
-    return f"{task}, test rows see everything up to their own time (rolling regime)\n" + "\n".join(lines)
+def _backbone(root: Path) -> Path:
+    return root / "pretraining" / "fit" / "backbone" / "best"

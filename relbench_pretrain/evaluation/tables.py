@@ -6,13 +6,20 @@ import math
 from collections.abc import Sequence
 
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Writes a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+
+
+def mean_and_deviation(values: pd.Series) -> str:
+    """Formats a mean and the standard deviation over seeds; nothing for no values."""
+    if not len(values):
+        return ""
+    return f"{values.mean():.3f}" + (f" ± {values.std():.3f}" if len(values) > 1 else "")
 
 
 def interval(differences: pd.Series, negate: bool = False) -> str:
@@ -22,5 +29,5 @@ def interval(differences: pd.Series, negate: bool = False) -> str:
     mean = (-1 if negate else 1) * differences.mean()
     if len(differences) == 1:
         return f"{mean:+.3f}"
-    half = stats.t.ppf(0.975, len(differences) - 1) * differences.std() / math.sqrt(len(differences))
+    half = stdtrit(len(differences) - 1, 0.975) * differences.std() / math.sqrt(len(differences))
     return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"

@@ -1,1 +1,1 @@
-"""Studies: plans of runs of the command line, their results, tables and plots."""
+"""Studies: plans of runs of the command line, their runner, results, tables and plots."""

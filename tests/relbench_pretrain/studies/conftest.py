@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from relbench_pretrain.studies import study as room
+from relbench_pretrain.studies import runner
 
 
 @pytest.fixture
@@ -22,4 +22,4 @@ def quick_runs(monkeypatch, start_python):
         process.join()
         return SimpleNamespace(returncode=process.exitcode)
 
-    monkeypatch.setattr(room.subprocess, "run", run)
+    monkeypatch.setattr(runner.subprocess, "run", run)
