@@ -1,7 +1,7 @@
 """Prints constraints with the lowest version that pyproject.toml allows of each direct dependency.
 
-torch stays at the version of constraints.txt, as older builds for a CPU are not to be had everywhere; so do the linters, which
-are run with their pinned versions only.
+torch stays at the version of constraints.txt, as older builds for a CPU are not to be had everywhere; so do the
+linters, which are run with their pinned versions only.
 """
 
 import re
