@@ -23,6 +23,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "docstrings",
+    "formulas",
     "reference",
     "studies",
 ]
@@ -46,6 +47,7 @@ napoleon_use_rtype = False
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 90
 
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = "relbench-pretrain"
 html_static_path = ["static"]

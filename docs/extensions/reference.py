@@ -282,7 +282,8 @@ def option_section(cls: type, path: str, heading: str = "##") -> str:
         for name, kind, default, meaning in options(cls)
     ]
     if rows:
-        lines += ["| option | type | default | meaning |", "| --- | --- | --- | --- |", *rows, ""]
+        head = ["| option | type | default | meaning |", "| --- | --- | --- | --- |"]
+        lines += [":::{table}", ":class: options", "", *head, *rows, ":::", ""]
     else:
         lines += ["No options.", ""]
     return "\n".join(lines)
