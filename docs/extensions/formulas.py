@@ -1,4 +1,4 @@
-"""Formulas as MathML, which browsers draw by themselves: no script has to be fetched, so the book reads the same offline."""
+"""Formulas as MathML, which browsers draw by themselves, so that the book needs no script from the network."""
 
 from __future__ import annotations
 
