@@ -164,7 +164,7 @@ class Study:
 
     def __post_init__(self) -> None:
         self.experiments = expanded(self.experiments)
-        homes = {data.pretrained_on for data in self.databases.values()} - {None}
+        homes = {data.pretrained_on for data in self.databases.values() if data.pretrained_on is not None}
         if unknown := homes - set(self.databases):
             raise StudyError(f"there are no databases {sorted(unknown)}; the study has {sorted(self.databases)}")
         if unknown := set(self.scratch.values()) - set(self.networks):
