@@ -94,13 +94,6 @@ class HypergraphDataModule(ResumableDataModule):
             "corpus": self.corpus_name,
         }
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Takes the state of a checkpoint; see :class:`ResumableDataModule`."""
-        data = state_dict.get("data")
-        if data is not None and "draws" in data:  # as earlier versions called the samples
-            state_dict = {**state_dict, "data": {"samples" if k == "draws" else k: v for k, v in data.items()}}
-        super().load_state_dict(state_dict)
-
     @property
     def about(self) -> dict[str, Any]:
         """The data, for a model card."""

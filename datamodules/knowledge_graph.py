@@ -67,7 +67,7 @@ class KnowledgeGraphDataModule(ResumableDataModule):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a model card says of the data; no path, and none of its entities."""
+        """The data, for a model card; no path, and none of its entities."""
         graph = self.graph
         return {
             "dataset": Path(self.hparams.folder).name,
@@ -142,7 +142,7 @@ class KnowledgeGraphDataModule(ResumableDataModule):
 
     @abstractmethod
     def builder(self, tested: bool, direction: Direction) -> EpisodeBuilder:
-        """Returns what makes the episodes to rank.
+        """Returns the builder of the episodes to rank.
 
         Args:
             tested: Whether they are for test and prediction, where the triples of validation relations may be seen.

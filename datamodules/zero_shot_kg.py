@@ -43,7 +43,7 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
         split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
         split_seed: Seeds the choice of relations, and the candidates of validation and test, apart from ``seed``, so
             that runs can be compared.
-        direction: What is ranked in validation and test: ``"tail"``, ``"head"`` or ``"both"``.
+        direction: The ends that are ranked in validation and test: ``"tail"``, ``"head"`` or ``"both"``.
             Training asks for both: there are few relations to learn from, and each is another one from its other end.
         num_candidates: Negatives per query in validation and test; 0 ranks all entities, filtered.
         drop_duplicates: Whether a test triple that comes twice is asked for once.
@@ -54,8 +54,8 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
         pool_negatives: Negatives of each of them.
         nearest_relations: How many seen relations, nearest by text, the features of pairs are made of; 0 makes none,
             which is enough for :class:`NearestRelations`.
-        modalities: What the features of pairs may know of entities: all of ``image``, ``text`` and ``structure``, or
-            some, to see what each is worth.
+        modalities: The modalities of entities that the features of pairs may read: all of ``image``, ``text`` and
+            ``structure``, or some, to compare their use.
         image_embedder: Turns images into vectors for the features of pairs; random convolutions by default.
         batches_per_epoch: Training batches per epoch.
         eval_queries: Queries per batch in validation and test.
@@ -109,14 +109,14 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a model card says of the data; no path, and none of its entities."""
+        """The data, for a model card; no path, and none of its entities."""
         hparams = self.hparams
         own = {"nearest relations": hparams.nearest_relations, "modalities": ", ".join(hparams.modalities)}
         return super().about | own
 
     @property
     def specification(self) -> EpisodicSpecification:
-        """What is known of the graph."""
+        """The description of the graph, once it is set up."""
         return EpisodicSpecification(
             **self.ranking(),
             relation_text=self.relation_text,
@@ -125,7 +125,7 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
         )
 
     def context(self, stage: str) -> EntityContext:
-        """Returns what a model may know of all entities in a stage."""
+        """Returns the relations of all entities that a model may know in a stage."""
         return EntityContext.of(self._known(stage in ("test", "predict")), self.relation_text)
 
     def prepare_data(self) -> None:
@@ -144,7 +144,7 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
         return torch.stack([self.relation_vectors(graph, end) for end in (first_words, last_words)])
 
     @cached_property
-    def _described_by(self) -> tuple[Tensor | None, Tensor, LexicalOverlap | None]:
+    def _inputs_of_features(self) -> tuple[Tensor | None, Tensor, LexicalOverlap | None]:
         """Image vectors, the ends of relations' texts, and the words of all texts, for the features of pairs."""
         graph, cache, new = self.graph, self.hparams.cache_dir, self.hparams.predict_texts or []
         words = None
@@ -156,7 +156,7 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
         if not self.hparams.nearest_relations:
             return None
         if (tested, direction) not in self.computed:
-            image, ends, words = self._described_by
+            image, ends, words = self._inputs_of_features
             self.computed[tested, direction] = PairFeatures(
                 self._known(tested, direction), self.entity_text, self.relation_text, self.hparams.nearest_relations,
                 image, self.hparams.modalities, ends.flip(0) if direction == "head" else ends, words,
@@ -164,7 +164,7 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
         return self.computed[tested, direction]
 
     def builder(self, tested: bool, direction: Direction) -> EpisodeBuilder:
-        """Returns what makes the episodes to rank, with paths and features of pairs."""
+        """Returns the builder of the episodes to rank, with paths and features of pairs."""
         return EpisodeBuilder(self._known(tested, direction), self._pair_features(tested, direction))
 
     @cached_property
@@ -203,12 +203,12 @@ class MultimodalKGDataModule(KnowledgeGraphDataModule):
         split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
         split_seed: Seeds the choice of relations, and the candidates of validation and test, apart from ``seed``, so
             that runs can be compared.
-        direction: What is ranked in validation and test: ``"tail"``, ``"head"`` or ``"both"``.
+        direction: The ends that are ranked in validation and test: ``"tail"``, ``"head"`` or ``"both"``.
         num_candidates: Negatives per query in validation and test; 0 ranks all entities, filtered.
         drop_duplicates: Whether a test triple that comes twice is asked for once.
-        training: The order in which the parts of the model are trained, and what they read of a graph.
-        leak_unseen: Puts the triples of validation and unseen relations among the neighbours that the pair extractor
-            sees of an entity, as published code does. For comparison only: the answers leak.
+        training: The phases in which the parts of the model are trained, and the inputs that they read.
+        leak_unseen: Whether the neighbours of an entity, for the pair extractor, include those in triples of validation
+            and unseen relations, as in published code. For comparison only: the answers leak.
         batches_per_epoch: Training batches per epoch.
         eval_queries: Queries per batch in validation and test.
         max_val_queries: The most validation queries per relation.
@@ -254,7 +254,7 @@ class MultimodalKGDataModule(KnowledgeGraphDataModule):
 
     @property
     def specification(self) -> MultimodalSpecification:
-        """What is known of the graph, its images and its texts."""
+        """The description of the graph, its images and its texts, once it is set up."""
         return MultimodalSpecification(
             **self.ranking(),
             inputs=self.inputs,
@@ -282,7 +282,7 @@ class MultimodalKGDataModule(KnowledgeGraphDataModule):
         self.pair_neighborhood = self.neighborhood(leaked)
 
     def builder(self, tested: bool, direction: Direction) -> EpisodeBuilder:
-        """Returns what makes the episodes to rank, without paths and features, which the model does not read."""
+        """Returns the builder of the episodes to rank, without paths and features, which the model does not read."""
         return EpisodeBuilder(self.test_neighborhood, with_paths=False)
 
     def training_batches(self) -> tuple[PhasedBatches, PhaseBatches]:

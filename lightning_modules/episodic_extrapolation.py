@@ -21,9 +21,9 @@ from relbench_pretrain.trainer.specification import specification
 class EpisodicExtrapolation(Sharing, ZeroShotRanking):
     """Ranks the tails, or heads, of relations that are known by their text alone.
 
-    In every training episode a seen relation stands for an unseen one: its triples are hidden, and the network has to
-    find them again from what the others and the texts say (cross-entropy of the right candidate).
-    What looks at all episodes at once, as boosted trees do, is trained before the first step.
+    In every training episode a seen relation stands for an unseen one: its triples are hidden, and the ranker has to
+    find them again from the others and the texts (cross-entropy of the true candidate). Rankers that are trained on all
+    episodes at once, as boosted trees are, are trained before the first step.
 
     Args:
         encoder: Scores pairs under a relation.
@@ -47,11 +47,11 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
         self.lr_scheduler = lr_scheduler
 
     def data(self) -> EpisodicSpecification:
-        """Returns what is known of the data at hand."""
+        """Returns the description of the data at hand."""
         return specification(self.trainer, EpisodicSpecification, self)
 
     def setup(self, stage: str) -> None:
-        """Takes from the data what may be known of the graph in this stage."""
+        """Takes the parts of the graph that may be known in this stage."""
         keep_copies(self)
         data = self.data()
         for name, tensor in data.context(stage)._asdict().items():
@@ -62,11 +62,11 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
         self.make_metrics(data)
 
     def shared_network(self) -> PairScorer:
-        """Returns what scores pairs."""
+        """Returns the ranker of pairs."""
         return self.encoder
 
     def on_fit_start(self) -> None:
-        """Shows the encoder all training episodes."""
+        """Prepares the ranker on all training episodes."""
         self.encoder.prepare(self.data().training_episodes())
 
     def forward(self, episode: Episode) -> Tensor:
@@ -74,7 +74,7 @@ class EpisodicExtrapolation(Sharing, ZeroShotRanking):
         return self.encoder(*self._given(episode))
 
     def scores(self, episode: Episode, direction: Direction) -> Tensor:
-        """Scores candidates; for heads the graph that episodes were made of is mirrored already."""
+        """Scores candidates; where heads are ranked, the episodes' graph is mirrored already."""
         return self(episode)
 
     def _given(self, episode: Episode) -> tuple[Episode, Tensor, EntityContext]:

@@ -50,26 +50,26 @@ WEIGHTS = {"image": 0.7, "text": 0.5, "structure": 0.7, "contrast": 0.5}
 class RelationExtrapolation(Sharing, ZeroShotRanking):
     """MRE (Cai et al. 2024): relations that are known by their text alone get vectors from a generator.
 
-    In every stage the neighbours are those of seen triples. Of them the consolidator sees what the learner
-    last made of them (Fey et al. 2021, GNNAutoScale), so that a step encodes the entities of its triples and no others.
+    In every stage the neighbours are those of seen triples. The consolidator takes the vectors that the learner last
+    computed of them (Fey et al. 2021, GNNAutoScale), so that a step encodes the entities of its triples and no others.
 
-    ``data.training`` says in which order the parts are trained, and what of a graph they read. A relation's tails are
+    ``data.training`` says in which order the parts are trained, and which inputs they read. A relation's tails are
     ranked by the mean cosine between E(h, t) and its generated vectors; before the generator has been trained, and
     where it never is, by the triple score of the relation's text.
 
     Args:
-        learner: Makes vectors of entities and relations from pictures and texts.
-        consolidator: Lets entities see their neighbours.
+        learner: Makes vectors of entities and relations from images and texts.
+        consolidator: Aggregates the neighbours of entities.
         score: How triples are scored.
         extractor: Makes vectors of pairs.
         generator: Makes vectors of relations from text and noise.
-        critic: Tells the two apart.
+        critic: Distinguishes pairs from generated vectors.
         fusion_optimizer: Trains learner, consolidator and score.
         extractor_optimizer: Trains the extractor.
         adversarial_optimizer: Trains the critic, and another one the generator.
         weights: Weights of the losses ``image``, ``text``, ``structure`` and ``contrast``; those left out are the
             paper's, .7, .5, .7 and .5.
-        num_negatives: Wrong triples per right one.
+        num_negatives: Negatives per true triple.
         relations_per_batch: Relations of a step of extractor, critic or generator.
         pairs_per_relation: Pairs of each, as queries or real data.
         support: Pairs of each that the queries are compared with.
@@ -77,9 +77,9 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         generated: Vectors per relation in validation and test.
         neighbors: The most neighbours whose mean the extractor sees.
         hide_relation: Whether the means of neighbours that the extractor sees leave out those under the relation of the
-            pair that it learns from; the few that the consolidator drew stay in the vectors of entities.
+            pair that it learns from; the few that the consolidator has sampled stay in the vectors of entities.
         clip: The largest norm of a gradient.
-        learner_weights: Weights for the learner to begin with: a checkpoint of this module, a safetensors file or a
+        learner_weights: Initial weights of the learner: a checkpoint of this module, a safetensors file or a
             folder with one, or a model on the Hub.
     """
 
@@ -141,11 +141,11 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         self._history_begun = False
 
     def data(self) -> MultimodalSpecification:
-        """Returns what is known of the data at hand."""
+        """Returns the description of the data at hand."""
         return specification(self.trainer, MultimodalSpecification, self)
 
     def setup(self, stage: str) -> None:
-        """Takes from the data what may be known of the graph.
+        """Takes the parts of the graph that may be known.
 
         Raises:
             ValueError: If the data are of another graph than the checkpoint, or in half precision.
@@ -179,7 +179,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             self._shard()
 
     def _shard(self) -> None:
-        """Shards what fusion trains, which has nearly all parameters; pairs and vectors are made by small networks."""
+        """Shards the parts that fusion trains, which have nearly all parameters; the other networks are small."""
         blocks = [part for part in self.learner.modules() if isinstance(part, nn.TransformerEncoderLayer)]
         shard(self, self.learner, blocks, ("encode_entities", "encode_relations", "losses"))
         shard(self, self.consolidator, entrances=("relations",))
@@ -187,7 +187,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             begin_alike(self, part)
 
     def shared_network(self) -> ExtrapolationNetwork:
-        """Returns all parts, without what is remembered of entities for training."""
+        """Returns all parts, without the history of entities' vectors."""
         parts = (self.learner, self.consolidator, self.score, self.extractor, self.generator, self.critic)
         network = ExtrapolationNetwork(*parts)
         network.build(self.specs, self.sizes)
@@ -245,7 +245,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         """Returns the unweighted losses of learner and consolidator.
 
         Args:
-            batch: Triples with what is around them.
+            batch: Triples with the ego subgraphs of their entities.
             generator: Draws masks and negatives.
         """
         around = batch.around
@@ -274,11 +274,11 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         pair = self.pairs.draw(relation, self.support + self.pairs_per_relation, generator)
         query = pair[:, self.support :]
         other = torch.randint(self.sizes[0], query.shape[:2], device=self.device, generator=generator)
-        wrong = torch.stack([query[..., 0], other], dim=2)
-        counts = ~self.known(wrong[..., 0], relation.unsqueeze(1), wrong[..., 1])
-        found = self.vectors.of_pairs(torch.cat([pair, wrong], dim=1), relation)
-        support, right, false = found.split([self.support, *[self.pairs_per_relation] * 2], dim=1)
-        loss = pair_loss(support, right, false, counts)
+        negatives = torch.stack([query[..., 0], other], dim=2)
+        counts = ~self.known(negatives[..., 0], relation.unsqueeze(1), negatives[..., 1])
+        found = self.vectors.of_pairs(torch.cat([pair, negatives], dim=1), relation)
+        support, positive, negative = found.split([self.support, *[self.pairs_per_relation] * 2], dim=1)
+        loss = pair_loss(support, positive, negative, counts)
         self.vectors.forget_pairs()
         self._step(1, loss)
         self.log("train/loss_extractor", loss.detach(), prog_bar=True, batch_size=1)
@@ -345,7 +345,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
     # Checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Stores what the parameters' shapes depend on, and how far the generator has come."""
+        """Stores the sizes that the parameters' shapes depend on, and the steps of the generator."""
         super().on_save_checkpoint(checkpoint)
         store_arguments(self, checkpoint)
         specs = {name: list(spec) for name, spec in (self.specs or {}).items()}
@@ -357,7 +357,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
         """Creates the parameters for the checkpoint's graph."""
         super().on_load_checkpoint(checkpoint)
         graph = checkpoint["graph"]
-        specs = {name: ModalitySpec(*spec) for name, spec in graph["specs"].items()}
+        specs = {name: ModalitySpec.of_stored(spec) for name, spec in graph["specs"].items()}
         self._take_graph(specs, tuple(graph["sizes"]))
         self.generator_steps, self._history_begun = graph["generator_steps"], True
         self.configure_model()
@@ -366,7 +366,7 @@ class RelationExtrapolation(Sharing, ZeroShotRanking):
             checkpoint["state_dict"]["history"] = histories[self.trainer.global_rank % len(histories)]
 
     def _take_graph(self, specs: dict[str, ModalitySpec], sizes: tuple[int, int]) -> None:
-        """Keeps what the parameters' shapes depend on, and refuses another graph than it has."""
+        """Keeps the sizes that the parameters' shapes depend on, and refuses another graph than it has."""
         if self.specs is not None and (self.specs, self.sizes) != (specs, sizes):
             raise ValueError(
                 f"checkpoint and data do not belong together: {self.sizes[0]} entities, {self.sizes[1]} relations and "

@@ -25,7 +25,7 @@ class ZeroShotRanking(LightningModule):
     A subclass calls :meth:`make_metrics` in ``setup`` and scores candidates in :meth:`scores`.
 
     Attributes:
-        specification: What is known of the data, for training on loaders without a DataModule.
+        specification: The description of the data, for training on loaders without a DataModule.
     """
 
     specification: RankingSpecification | None = None
@@ -36,7 +36,7 @@ class ZeroShotRanking(LightningModule):
         self.directions: tuple[Direction, ...] = ()
 
     def data(self) -> RankingSpecification:
-        """Returns what is known of the data at hand."""
+        """Returns the description of the data at hand."""
         return specification(self.trainer, RankingSpecification, self)
 
     @abstractmethod
@@ -100,7 +100,7 @@ class ZeroShotRanking(LightningModule):
         self._log_metrics("test")
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Hands on what a checkpoint of an earlier version says of the data, which Lightning finds by its class."""
+        """Renames the DataModule's state in a checkpoint of an earlier version, which Lightning finds by the class."""
         if FORMER in checkpoint:
             for name in ("EpisodicKGDataModule", "MultimodalKGDataModule"):
                 checkpoint.setdefault(name, checkpoint[FORMER])

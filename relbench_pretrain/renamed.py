@@ -106,6 +106,9 @@ VALUES: dict[str, dict[str, str]] = {
 DATA: dict[str, str] = {"draws": "samples", "pictures": "images", "vectors of pictures": "vectors of images"}
 """The names under which a checkpoint says what its data are, that have other names now."""
 
+KINDS: dict[str, str] = {"picture": "image"}
+"""The kinds of a modality's inputs, as checkpoints and exported folders have them, that have other names now."""
+
 METRICS: dict[str, str] = {"frozen": "cutoff"}
 """The parts of a metric's name, between its first and its last, that have other names now."""
 

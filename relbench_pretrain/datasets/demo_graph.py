@@ -1,4 +1,4 @@
-"""A small multimodal knowledge graph whose unseen relations can be told from pictures, texts and structure."""
+"""A small multimodal knowledge graph whose unseen relations follow from images, texts and structure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SHAPES, COLORS, PATTERNS = ("wide", "tall"), ("red", "blue"), ("plain", "striped
 TOPICS = ("music", "trade", "farming", "sailing")
 REGIONS = ("north", "south", "east", "west")
 SIZE = 32
-"""Width and height of the pictures in pixels."""
+"""Width and height of the images in pixels."""
 
 
 def demo_graph_folder(num_entities: int = 640, num_seen: int = 160, seed: int = 0) -> Path:
@@ -40,12 +40,12 @@ def write_demo_graph(
 ) -> Path:
     """Writes the demo graph.
 
-    Every entity has a look (shape, colour and pattern), which only its picture shows; a topic, which only its
-    description names; and a region, which only its neighbours tell. A relation leads from entities of one topic and
-    region to entities of one look, topic and region, and its sentence says so. So the tails of an unseen
-    relation are found by whoever has learned from the seen ones what the words mean in pictures, texts and triples.
-    Of a seen relation few triples are given, so that the others say little of an entity; of validation and unseen ones
-    all tails of some heads, so that a ranking can be perfect.
+    Every entity has a look (shape, colour and pattern), which only its image shows; a topic, which only its
+    description names; and a region, which only its neighbours share. A relation leads from entities of one topic and
+    region to entities of one look, topic and region, and its sentence says so. So a model can rank the tails of an
+    unseen relation once it has learned from the seen ones what the words mean in images, texts and triples. Of a seen
+    relation few triples are given, so that they reveal little of an entity; of validation and unseen ones all tails of
+    some heads, so that a ranking can be perfect.
 
     Args:
         folder: The folder to write; it must not exist or be empty.
@@ -54,7 +54,7 @@ def write_demo_graph(
         num_seen: Seen relations, beside one of neighbours for each region.
         num_validation: Relations held out for validation.
         num_unseen: Unseen relations.
-        missing: Share of entities without a picture, and of others without a description.
+        missing: Share of entities without an image, and of others without a description.
         num_triples: Triples of a seen relation.
         num_heads: Heads of any other one, each with all its tails.
 
@@ -120,13 +120,13 @@ def _neighbors(region: np.ndarray, rng: np.random.Generator) -> tuple[list[tuple
 
 
 def draw(shape: int, color: int, pattern: int, rng: np.random.Generator) -> np.ndarray:
-    """Draws a picture of an entity, with place, size, brightness and noise at random.
+    """Draws an image of an entity, with place, size, brightness and noise at random.
 
     Args:
         shape: Number of its shape.
         color: Number of its colour.
         pattern: Number of its pattern.
-        rng: Draws what carries no meaning.
+        rng: Draws place, size, brightness and noise.
 
     Returns:
         Red, green and blue, uint8 ``(SIZE, SIZE, 3)``.
@@ -137,7 +137,7 @@ def draw(shape: int, color: int, pattern: int, rng: np.random.Generator) -> np.n
     inside = (np.abs(x - center[0]) <= reach[0]) & (np.abs(y - center[1]) <= reach[1])
     if PATTERNS[pattern] == "striped":
         inside &= (x + y) // 4 % 2 == 0
-    picture = np.full((SIZE, SIZE, 3), rng.integers(150, 200), dtype=float)
+    image = np.full((SIZE, SIZE, 3), rng.integers(150, 200), dtype=float)
     tone = rng.integers(160, 240)
-    picture[inside] = (tone, 30, 30) if COLORS[color] == "red" else (30, 30, tone)
-    return (picture + rng.normal(0, 12, picture.shape)).clip(0, 255).astype(np.uint8)
+    image[inside] = (tone, 30, 30) if COLORS[color] == "red" else (30, 30, tone)
+    return (image + rng.normal(0, 12, image.shape)).clip(0, 255).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""Where the true entity stands among the candidates: ranks, and the metrics made of them."""
+"""Ranks of true entities among candidates, and the metrics made of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def realistic_ranks(
 ) -> Tensor:
     """Ranks the true entity of each query by the mean of the optimistic and the pessimistic rank.
 
-    Entities that are left out are not masked but counted and taken off again, so scores are read once and never
+    Entities that are left out are not masked but counted and subtracted again, so scores are read once and never
     written.
 
     Args:

@@ -1,4 +1,4 @@
-"""What data of a knowledge graph tell modules and callbacks of themselves."""
+"""Specifications of knowledge graphs, which DataModules hand over to modules and callbacks."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class RankingSpecification:
     """A knowledge graph whose entities are ranked for relations without triples.
 
     Args:
-        about: What a model card says of the data.
+        about: The data, for a model card.
         entities: The entities' identifiers.
         names: Their names.
         num_relations: The number of relations; new ones are numbered after them.
         new_relations: The texts of new relations, to predict.
         directions: Whether tails, heads or both are ranked, in the order of the loaders.
-        protocol: What they are ranked among, for the names of metrics.
+        protocol: The candidates, for the names of metrics.
         predict_top: How many entities are predicted per query.
     """
 

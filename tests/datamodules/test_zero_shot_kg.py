@@ -8,7 +8,7 @@ import torch
 
 from datamodules import EpisodicKGDataModule, MultimodalKGDataModule, ZeroShotKGDataModule
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError, Role
-from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
+from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood, find_paths
 from relbench_pretrain.knowledge_graph.data.texts import text_vectors
 from relbench_pretrain.knowledge_graph.features.lexical_overlap import LexicalOverlap
 from relbench_pretrain.knowledge_graph.features.pair_features import PairFeatures
@@ -103,6 +103,29 @@ def test_all_entities_are_ranked_where_no_number_of_candidates_is_given(make):
             assert place != episode.answer[query]
             found = (module.graph.triples == [int(episode.anchor[query]), episode.relation, place]).all(1)
             assert found.any()
+
+
+def test_paths_are_searched_once_per_episode_and_never_for_the_multimodal_model(make, zero_shot_folder, monkeypatch):
+    searched = []
+
+    def counted(*args, **kwargs):
+        searched.append(args[1:])
+        return find_paths(*args, **kwargs)
+
+    module = make()
+    loader = module.test_dataloader()[0]  # computes what all episodes share
+    for name in ("episodes", "features.pair_features"):
+        monkeypatch.setattr(f"relbench_pretrain.knowledge_graph.{name}.find_paths", counted)
+    episodes = list(loader)
+    assert len(searched) == len(episodes)
+    alone = module._pair_features(True, "tail")
+    for e in episodes:
+        assert torch.equal(e.features, alone(e.relation, e.anchor, e.candidate))
+    searched.clear()
+    training = MultimodalTraining(1, 0, 0, image_size=0)
+    other = MultimodalKGDataModule(str(zero_shot_folder), validation_relations=2, training=training)
+    other.setup("fit")
+    assert torch.equal(next(iter(other.test_dataloader()[0])).anchor[:5], episodes[0].anchor[:5]) and not searched
 
 
 def test_a_split_can_be_made_anew(make):

@@ -1,4 +1,4 @@
-"""Training in episodes, on a graph in which unseen relations can be told from seen ones."""
+"""Training in episodes, on a graph in which unseen relations can be inferred from seen ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Knowledge graphs as they lie in folders."""
+"""Reads knowledge graphs from folders."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def read_knowledge_graph(
     columns head, relation and tail, or tab-separated without a header (``.tsv``, ``.txt``). Beside them, all optional:
     ``relations.parquet`` or ``.tsv`` (relation, description, split: seen, validation or unseen), ``entities.parquet``
     or ``.tsv`` (entity, name, description), ``candidates.parquet`` (relation, candidates: a list of entities),
-    pictures as ``images/ENTITY.png``, and ``image_vectors.parquet`` (entity, vector). Where no split is given, the
+    images as ``images/ENTITY.png``, and ``image_vectors.parquet`` (entity, vector). Where no split is given, the
     relations of the test file that are not in the training file are unseen, and those of the validation file likewise.
 
     The form in which NELL-ZS and Wiki-ZS (Qin et al. 2020) and FB15K-237-ZS (Cai et al. 2024) are published is read

@@ -15,7 +15,7 @@ class KnowledgeGraphError(ValueError):
 
 
 class Role(IntEnum):
-    """What a relation is there for."""
+    """The part that a relation plays in a zero-shot benchmark: trained on, validated on, or tested on."""
 
     SEEN = 0
     VALIDATION = 1
@@ -28,7 +28,7 @@ ROLES = {"seen": Role.SEEN, "train": Role.SEEN, "validation": Role.VALIDATION, "
 
 @dataclass(frozen=True)
 class KnowledgeGraph:
-    """Triples of heads, relations and tails, with what texts and pictures say of them.
+    """Triples of heads, relations and tails, with texts and images of entities and texts of relations.
 
     Args:
         entities: The entities' identifiers.
@@ -36,11 +36,11 @@ class KnowledgeGraph:
         triples: Head, relation and tail by number, as often and in the order as found ``(num_triples, 3)``.
         role: The role of each relation ``(num_relations,)``; see :class:`Role`.
         names: A readable name of each entity; its identifier where there is none.
-        descriptions: What is written of each entity; empty where nothing is.
+        descriptions: A description of each entity; empty where there is none.
         relation_texts: A sentence for each relation; empty where there is none.
         candidates: By relation number, the entities that its tails are ranked among; empty where all are.
-        images: The picture of each entity, or None; empty where there are no pictures at all.
-        image_vectors: Vectors of pictures, NaN for entities without one ``(num_entities, width)``, or None.
+        images: The file of each entity's image, or None; empty where there are no images at all.
+        image_vectors: Vectors of images, NaN for entities without one ``(num_entities, width)``, or None.
     """
 
     entities: list[str]

@@ -1,4 +1,4 @@
-"""Pictures of entities, and vectors of them."""
+"""Images of entities, and vectors of them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, Knowled
 
 
 def read_images(paths: Sequence[Path | None], size: int, cache_dir: str | None = None) -> np.ndarray:
-    """Reads pictures once, brings them to one size, and keeps them on disk as one memory-mapped array.
+    """Reads images once, resizes them, and keeps them on disk as one memory-mapped array.
 
     Args:
-        paths: The pictures; None for none.
+        paths: The files; None for no image.
         size: Width and height.
         cache_dir: Where the array is kept; ``pictures`` in the package's cache folder by default.
 
@@ -30,82 +30,82 @@ def read_images(paths: Sequence[Path | None], size: int, cache_dir: str | None =
         uint8, zero where there is none ``(num_paths, 3, size, size)``.
 
     Raises:
-        KnowledgeGraphError: If a picture cannot be read.
+        KnowledgeGraphError: If an image cannot be read.
     """
-    told = [f"{path}:{path.stat().st_mtime_ns}" if path else "" for path in paths]
-    digest = hashlib.sha256("\0".join([str(size), *told]).encode()).hexdigest()[:24]
+    files = [f"{path}:{path.stat().st_mtime_ns}" if path else "" for path in paths]
+    digest = hashlib.sha256("\0".join([str(size), *files]).encode()).hexdigest()[:24]
     target = (Path(cache_dir) if cache_dir else cache_root() / "pictures") / f"{digest}.npy"
     if not target.is_file():
         with atomic_file(target) as part:
             array = open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size))
             for row, path in zip(array, paths, strict=True):
                 if path is not None:
-                    row[:] = _picture(path, size)
+                    row[:] = _resized(path, size)
             array.flush()
     return np.load(target, mmap_mode="r")
 
 
-def _picture(path: Path, size: int) -> np.ndarray:
+def _resized(path: Path, size: int) -> np.ndarray:
     try:
-        with Image.open(path) as picture:
-            return np.asarray(picture.convert("RGB").resize((size, size))).transpose(2, 0, 1)
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB").resize((size, size))).transpose(2, 0, 1)
     except (UnidentifiedImageError, OSError) as error:
-        raise KnowledgeGraphError(f"the picture {path} cannot be read ({error}): mend or remove it") from None
+        raise KnowledgeGraphError(f"the image {path} cannot be read ({error}): mend or remove it") from None
 
 
 class ImageEmbedder(ABC):
-    """Turns pictures into vectors of one width.
+    """Turns images into vectors of one width.
 
     Args:
-        size: Width and height that pictures are brought to.
+        size: Width and height in pixels that images are resized to.
     """
 
     def __init__(self, size: int) -> None:
         self.size = size
 
     @abstractmethod
-    def __call__(self, pictures: Tensor) -> Tensor:
-        """Embeds pictures, uint8 ``(num_images, 3, size, size)``, into ``(num_images, width)``."""
+    def __call__(self, images: Tensor) -> Tensor:
+        """Embeds images, uint8 ``(num_images, 3, size, size)``, into ``(num_images, width)``."""
 
 
 class RandomConvolutions(ImageEmbedder):
-    """How strongly random filters answer, in the mean and at the most, wherever in the picture that may be.
+    """Convolves images with random filters, and takes mean and maximum of each filter's response over all places.
 
     The same in every process, with nothing to download; colours, stripes and the directions of edges are in it
     (Saxe et al. 2011).
 
     Args:
         channels: The number of filters; vectors are twice as wide.
-        filter_size: Their width and height; about half of the picture sees whole shapes.
-        size: Width and height that pictures are brought to.
+        filter_size: Their width and height; about half of the image sees whole shapes.
+        size: Width and height in pixels that images are resized to.
         seed: Seeds the filters.
     """
 
     def __init__(self, channels: int = 256, filter_size: int = 15, size: int = 32, seed: int = 0) -> None:
         super().__init__(size)
-        draws = torch.Generator().manual_seed(seed)
-        self.filters = torch.randn(channels, 3, filter_size, filter_size, generator=draws) / filter_size
+        generator = torch.Generator().manual_seed(seed)
+        self.filters = torch.randn(channels, 3, filter_size, filter_size, generator=generator) / filter_size
         self.filters -= self.filters.mean((2, 3), keepdim=True) * 0.8  # edges and colours rather than brightness
 
     @torch.no_grad()
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         found = []
-        for part in pictures.split(256):
+        for part in images.split(256):
             answer = F.conv2d(part.float() / 127.5 - 1, self.filters).relu().flatten(2)
             found.append(torch.cat([answer.mean(2), answer.amax(2)], dim=1))
         return torch.cat(found)
 
 
 def image_vectors(graph: KnowledgeGraph, embedder: ImageEmbedder, cache_dir: str | None = None) -> Tensor | None:
-    """Returns vectors of the entities' pictures: those that the graph brings, or else those of an embedder.
+    """Returns vectors of the entities' images: those that come with the graph, or else those of an embedder.
 
     Args:
         graph: The graph.
-        embedder: Makes vectors of pictures.
-        cache_dir: Where pictures are kept once they are read.
+        embedder: Makes vectors of images.
+        cache_dir: Where resized images are kept.
 
     Returns:
-        Brought to mean 0 and deviation 1 and then to length 1, zero for entities without a picture
+        Standardised to mean 0 and deviation 1 and then to length 1, zero for entities without an image
         ``(num_entities, width)``; None where no entity has one.
     """
     if graph.image_vectors is not None:

@@ -1,4 +1,4 @@
-"""How two entities hang together: the edges between them, and the paths over one other entity."""
+"""Neighbours of entities, and the edges and paths of two edges between pairs of entities."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Neighborhood:
 
 
 class Paths(NamedTuple):
-    """What joins heads and candidates; relations are directed, as they are walked from the head.
+    """Edges and paths between heads and candidates; relations are directed, as they are walked from the head.
 
     Args:
         edge: Query, column of the candidate and relation of each joining edge ``(num_edges, 3)``.

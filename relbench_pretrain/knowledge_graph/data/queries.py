@@ -1,4 +1,4 @@
-"""What is asked of a knowledge graph: heads and relations, the tails to find, and what they are ranked among."""
+"""Queries of a knowledge graph: an entity and a relation, the tail or head to find, and its candidates."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ Direction = Literal["tail", "head"]
 
 @dataclass(frozen=True)
 class Queries:
-    """Questions for the tail, or the head, of triples.
+    """Queries for the tail, or the head, of triples.
 
     Args:
         anchor: The entity that is given ``(num_queries,)``.
         relation: The relation ``(num_queries,)``.
         answer: The entity to find ``(num_queries,)``.
-        known: Query and entity of all other right answers, sorted by query ``(2, num_known)``.
-        direction: What is asked for.
+        known: Query and entity of all other true answers, sorted by query ``(2, num_known)``.
+        direction: Whether tails or heads are asked for.
     """
 
     anchor: Tensor
@@ -42,7 +42,7 @@ class Queries:
         Args:
             graph: The graph.
             triples: The triples ``(num_triples, 3)``; one that comes twice is asked for twice.
-            direction: What is asked for.
+            direction: Whether tails or heads are asked for.
         """
         given, sought = (0, 2) if direction == "tail" else (2, 0)
         key = triples[:, given] * graph.num_relations + triples[:, 1]
@@ -83,14 +83,14 @@ def _ranges(first: np.ndarray, last: np.ndarray) -> np.ndarray:
 def draw_candidates(graph: KnowledgeGraph, queries: Queries, number: int, seed: int = 0) -> Tensor:
     """Draws the entities that each answer is ranked among, as published for FB15K-237-ZS (Cai et al. 2024).
 
-    They are the true entity and ``number`` random ones of the relation's list, of all entities where it has none or
-    heads are asked for; other right answers are not among them. The true entity is rarely in its relation's published
-    list, so being in the list must never reach a model.
+    They are the true entity and ``number`` negatives, drawn from the relation's list, or from all entities where it has
+    none or heads are asked for; other true answers are not among them. The true entity is rarely in its relation's
+    published list, so being in the list must never reach a model.
 
     Args:
         graph: The graph.
         queries: The queries.
-        number: How many random entities; fewer where a list is shorter.
+        number: How many negatives; fewer where a list is shorter.
         seed: Seeds the draw; that of a query depends on its place and on nothing else.
 
     Returns:
@@ -104,9 +104,9 @@ def draw_candidates(graph: KnowledgeGraph, queries: Queries, number: int, seed: 
         # Lists are of tails; heads are ranked among all entities.
         pool = graph.candidates.get(relation, everything) if queries.direction == "tail" else everything
         rng = np.random.default_rng([seed, i])
-        wrong = np.append(known[known_start[i] : known_start[i + 1]], result[i, 0])
-        # A few more than needed, without those that are right; the whole list where that is not enough.
-        drawn = pool[rng.choice(len(pool), min(len(pool), number + len(wrong)), replace=False)]
-        drawn = drawn[~np.isin(drawn, wrong)][:number]
+        true = np.append(known[known_start[i] : known_start[i + 1]], result[i, 0])
+        # A few more than needed, without those that are true; the whole list where that is not enough.
+        drawn = pool[rng.choice(len(pool), min(len(pool), number + len(true)), replace=False)]
+        drawn = drawn[~np.isin(drawn, true)][:number]
         result[i, 1 : 1 + len(drawn)] = drawn
     return torch.from_numpy(result)

@@ -1,4 +1,4 @@
-"""Which relations are seen, held out for validation, and unseen."""
+"""Splits of relations into seen ones, those held out for validation, and unseen ones."""
 
 from __future__ import annotations
 

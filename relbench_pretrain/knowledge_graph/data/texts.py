@@ -43,7 +43,7 @@ def _write(embedder: TextEmbedder, texts: Sequence[str], path: Path) -> None:
 
 
 class Rewrite(ABC):
-    """Base of what is done to the descriptions of unseen relations."""
+    """Base of functions that change the descriptions of unseen relations."""
 
     @abstractmethod
     def __call__(self, relation: str, text: str) -> str:

@@ -1,11 +1,11 @@
-"""What a relation leads to and what it sets out from, predicted from its text."""
+"""Domain and range of a relation, predicted from its text."""
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
 
-# Found by cross-validation over the seen relations of FB15K-237-ZS: how well ranges are predicted.
+# Found by cross-validation of the predicted ranges over the seen relations of FB15K-237-ZS.
 TEMPERATURE, RIDGE, ANY_SIDE = 0.6, 0.3, 0.5
 NUM_WORDS = 3  # how many words of a text are its beginning, and its end
 KERNELS = ("ends", "whole")
@@ -29,22 +29,24 @@ def last_words(text: str) -> str:
 class DomainRangeRegression:
     """Kernel ridge regression from the texts of seen relations to their ranges and domains.
 
-    A text tends to begin with what its relation leads to and to end with what it sets out from: "Films directed by a
-    director". So the ranges of some relations tell the domains of others. With k(a, b) = exp((cosine(a, b) − 1) / 0.6),
+    A relation's range are the entities that are its tails, its domain those that are its heads. A text tends to begin
+    with words for the range and to end with words for the domain: "Films directed by a director". So the ranges of some
+    relations say something of the domains of others. With k(a, b) = exp((cosine(a, b) − 1) / 0.6),
     two sides of relations (ranges or domains) are compared by one of two kernels: *whole* is k of the whole texts if
     both are ranges or both domains, else 0; *ends* is k of the words at the end in question, times ½ + *whole*.
 
-    What is predicted of an entity are weighted sums over the seen sides: whether it belongs to them (*members*), how
+    Predicted of each entity are weighted sums over the seen sides: whether it belongs to them (*members*) and how
     often, ln(1 + times) over the largest of the side (*times*); and its cosine with the weighted sum of their mean
-    vectors by profile, text and picture.
+    vectors by profile, text and image.
 
     Args:
         counts: Edges that arrive at each entity under each directed relation ``(num_entities, 2 * num_relations)``.
         kinds: The same, 1 for any.
-        profile: The same by what entities are compared with: which relations they have, rare ones for more.
-        views: Vectors of the entities' texts and pictures, each ``(num_entities, width)``.
+        profile: The relations of each entity, weighted by their rarity, by which entities are compared.
+        views: Vectors of the entities' texts and images, each ``(num_entities, width)``.
         text: Vectors of the relations' texts, perhaps with new ones after them ``(num_texts, text_width)``.
-        ends: The same of the words that name what is led to, and what is set out from ``(2, num_texts, text_width)``.
+        ends: The same of the words that name the range, and of those that name the domain
+            ``(2, num_texts, text_width)``.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class DomainRangeRegression:
         self.members = (self.kinds @ sp.diags(1 / np.maximum(met, 1))).tocsc().astype(np.float32)
         self.centers = [_normalized(np.asarray(self.members.T @ vectors).T) for vectors in views]
         self.center = np.asarray((profile.T @ self.members).todense(), dtype=np.float32)
-        np.fill_diagonal(self.center, 0)  # all members of a range have been led to
+        np.fill_diagonal(self.center, 0)  # all members of a range are tails of it
         half = self.size // 2
         whole, ends = text[:half], ends[:, :half].reshape(self.size, -1)
         self.kernels = self._kernels(np.tile(whole @ whole.T, (2, 2)), ends @ ends.T, np.arange(self.size) < half)
@@ -79,7 +81,7 @@ class DomainRangeRegression:
         return [np.exp((ends - 1) / TEMPERATURE) * (ANY_SIDE + by_whole), by_whole]
 
     def weights(self, relation: int) -> np.ndarray:
-        """Returns what each seen relation's side counts in the prediction, 0 for the sides of the relation itself.
+        """Returns the weight of each seen relation's side in the prediction, 0 for the sides of the relation itself.
 
         Args:
             relation: Number of its text.
@@ -100,11 +102,11 @@ class DomainRangeRegression:
         return result
 
     def __call__(self, relation: int, mask: np.ndarray) -> np.ndarray:
-        """Predicts how well all entities go with the range and with the domain of a relation.
+        """Predicts how well all entities fit the range and the domain of a relation.
 
         Args:
             relation: Number of its text.
-            mask: 0 for what must not be known of entities, else 1 ``(2 * num_relations,)``.
+            mask: 0 for directed relations that must not be known, else 1 ``(2 * num_relations,)``.
 
         Returns:
             ``(num_entities, len(PREDICTED))``.

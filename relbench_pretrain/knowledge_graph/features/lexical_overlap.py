@@ -1,4 +1,4 @@
-"""Which entities are named in the descriptions of others, and which words their texts share."""
+"""Lexical overlap of texts: entities that are named in the descriptions of others, and shared words."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 WORD = r"\w+"
 MAX_WORDS = 6  # longer names are not looked for as a whole
-MAX_BEARERS = 50  # a name of more entities does not tell which is meant
+MAX_BEARERS = 50  # a name that more entities have identifies none of them
 WORDS = (
     "text of head names it", "text names head", "text of others names it", "text shares words with head",
     "text shares words with relation", "text of head has its name's words", "text has head's name's words",
-    "text is named with what head is named with",
+    "text shares named entities with head",
 )  # fmt: skip
 
 
 class LexicalOverlap:
-    """Compares texts word by word, which vectors of whole sentences blur: "directed by Tony Kaye" names a tail.
+    """Compares texts word by word, as vectors of whole sentences blur names: "directed by Tony Kaye" names a tail.
 
     Args:
         names: The entities' names.
@@ -56,7 +56,7 @@ class LexicalOverlap:
         self.name, self.linked = self.name.tocsr(), self.linked.tocsr()
 
     def __call__(self, relation: int, head: np.ndarray, candidate: np.ndarray) -> np.ndarray:
-        """Describes pairs by their words.
+        """Computes the features of pairs from their words.
 
         Args:
             relation: Number of its text.

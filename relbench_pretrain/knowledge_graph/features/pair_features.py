@@ -1,4 +1,4 @@
-"""What is known of a head and a candidate under a relation that has a text but no triples; nothing here is learned."""
+"""Features of a head and a candidate under a relation that has a text but no triples; nothing here is learned."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from relbench_pretrain.knowledge_graph.features.domain_range import OF_HEAD, PRE
 from relbench_pretrain.knowledge_graph.features.lexical_overlap import WORDS, LexicalOverlap
 from relbench_pretrain.knowledge_graph.features.rules import Rules
 
-# What is known of a candidate under each of the nearest relations ...
+# Features of a candidate under each of the nearest relations ...
 RANGE = ("times", "share", "profile", "text", "image")
 ANALOGIES = ("heads alike by text", "heads alike by profile", "heads alike by neighbours", "heads alike by image")
 EDGES = ("edge", "confidence of edges", "coverage of edges")
 PATHS = ("confidence of paths", "all confidence of paths", "coverage of paths", "all coverage of paths")
-OWN = ("text like what the head has", "image like what the head has")
+OWN = ("text like the head's neighbours", "image like the head's neighbours")
 # ... is summed with weights of five kinds: by text alone in both directions, and as far as the head fits.
 WEIGHTS = ("forward", "backward", "has", "has, wider", "fits")
 HEAD = ("nearest that it has", "best fit", "fits", "fit forward", "fit backward", "times forward")
 PAIR = (
     "degree", "relations", "head's degree", "text to relation", "text to head", "text to both", "weight of paths",
     "number of paths", "joined", "profile to head", "neighbours to head", "image to head", "is the head", "nearest",
-    "text to words of what is sought", "text to words of what is given",
+    "text to words of the range", "text to words of the domain",
 )  # fmt: skip
 NAMES = (
     *(f"{name} ({weight})" for weight in WEIGHTS for name in (*RANGE, *ANALOGIES, *EDGES, *PATHS, *OWN)),
@@ -42,14 +42,14 @@ MODALITIES = ("image", "text", "structure")
 
 
 def modality_mask(modalities: Collection[str]) -> np.ndarray:
-    """Returns which features can be told from some of the modalities alone, 0 or 1 ``(NUM_FEATURES,)``.
+    """Returns which features depend on some of the modalities alone, 0 or 1 ``(NUM_FEATURES,)``.
 
     Raises:
         ValueError: If a modality is unknown.
     """
     if unknown := set(modalities) - set(MODALITIES):
         raise ValueError(f"there are no modalities {sorted(unknown)}: they are {', '.join(MODALITIES)}")
-    structural = tuple(f"({weight})" for weight in WEIGHTS[2:])  # these depend on what the head has
+    structural = tuple(f"({weight})" for weight in WEIGHTS[2:])  # these depend on the head's relations
 
     def needs(name: str) -> set[str]:
         needed = set(name.split()) & set(MODALITIES)
@@ -65,7 +65,7 @@ class Nearest(NamedTuple):
 
     Args:
         directed: The directed relations ``(2 * number,)``.
-        cosine: How near their texts are ``(2 * number,)``.
+        cosine: Cosine similarity of their texts ``(2 * number,)``.
         mask: 0 for the hidden relation, else 1 ``(2 * num_relations,)``.
         hidden: The directed relations that are hidden, none or two.
     """
@@ -77,25 +77,24 @@ class Nearest(NamedTuple):
 
 
 class PairFeatures:
-    """Describes pairs of a head and a candidate by what the relations with the nearest texts would say of them.
+    """Computes features of pairs of a head and a candidate from the seen relations with the nearest texts.
 
-    How often the candidate is their tail, and whether it is like their tails; which tails they give to heads that are
-    like the head; which edges and paths join the pair, and how surely these imply them (:class:`Rules`). To this come
-    the range and the domain that the relation's text lets expect (:class:`DomainRangeRegression`), and what the texts
-    of both entities say of each other (:class:`LexicalOverlap`). No feature depends on the triples of a hidden
-    relation, nor tells which entity, relation or word it is about: what is learned of them under one relation holds
-    under another.
+    They are how often the candidate is a tail of these, and how similar to their tails; the tails that they give to
+    similar heads; and the edges and paths between the pair, with their confidence as rules (:class:`Rules`). To this
+    come domain and range, predicted from the relation's text (:class:`DomainRangeRegression`), and the lexical overlap
+    of the texts of both entities (:class:`LexicalOverlap`). No feature depends on the triples of a hidden relation, nor
+    identifies an entity, relation or word: what is learned from them under one relation holds under another.
 
     Args:
         neighborhood: The triples that may be known.
         entity_text: Vectors of the entities' texts, of length 1 ``(num_entities, text_width)``.
         relation_text: The same of the relations, and perhaps of new ones after them ``(num_texts, text_width)``.
         num_nearest: How many of the seen relations.
-        entity_image: Vectors of the entities' pictures, of length 1 or zero ``(num_entities, image_width)``; None for
-            no pictures.
-        modalities: What may be known of entities; features that need another modality are 0.
-        ends: Vectors of the words of the relations' texts that name what is sought, and of those that name what is
-            given ``(2, num_texts, text_width)``; None takes the whole texts.
+        entity_image: Vectors of the entities' images, of length 1 or zero ``(num_entities, image_width)``; None for
+            no images.
+        modalities: The modalities of entities that may be read; features that need another one are 0.
+        ends: Vectors of the words of the relations' texts that name the range, and of those that name the domain
+            ``(2, num_texts, text_width)``; None takes the whole texts.
         words: Compares texts word by word; None leaves this out, and its features are 0.
     """
 
@@ -110,7 +109,7 @@ class PairFeatures:
         ends: Tensor | None = None,
         words: LexicalOverlap | None = None,
     ) -> None:
-        self.told = modality_mask(modalities)
+        self.modality_mask = modality_mask(modalities)
         self.neighborhood = neighborhood
         self.num_relations, self.num_nearest = neighborhood.num_relations, num_nearest
         self.num_entities = len(neighborhood.degree)
@@ -121,20 +120,20 @@ class PairFeatures:
         self.counts = neighborhood.counts()
         met = np.asarray((self.counts > 0).sum(0)).ravel()
         self.kinds = (self.counts > 0).astype(np.float32).tocsr()
-        # Rare relations tell more of an entity than those that most have.
+        # Rare relations characterise an entity better than those that most have.
         self.profile = (self.kinds @ sp.diags(np.log((self.num_entities + 1) / (met + 1)))).tocsr().astype(np.float32)
         self.rules = Rules(neighborhood, self.counts)
-        self.joined_by = self._joined_by()
+        self.pairs_of = self._pairs_of()
         self.sought_and_given = np.stack([self.relation_text] * 2) if ends is None else ends.float().numpy()
         self.words = words
         views = self.entity_text, self.entity_image
-        self.ranges = DomainRangeRegression(
+        self.domain_range = DomainRangeRegression(
             self.counts, self.kinds, self.profile, views, self.relation_text, self.sought_and_given
         )
-        self.members, self.square = self.ranges.members, self.ranges.square
+        self.members, self.square = self.domain_range.members, self.domain_range.square
         self.last: tuple[int, Nearest, np.ndarray, np.ndarray] | None = None
 
-    def _joined_by(self) -> list[tuple[np.ndarray, np.ndarray]]:
+    def _pairs_of(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Returns head and tail of the triples of each relation."""
         head, relation, tail = self.neighborhood.triples()
         order = np.argsort(relation, kind="stable")
@@ -142,7 +141,7 @@ class PairFeatures:
         return list(zip(np.split(head[order], cut), np.split(tail[order], cut), strict=True))
 
     def __call__(self, relation: int, head: Tensor, candidate: Tensor, paths: Paths | None = None) -> Tensor:
-        """Describes pairs under a relation whose triples, if it has any, are hidden.
+        """Computes the features of pairs under a relation whose triples, if it has any, are hidden.
 
         Args:
             relation: Number of its text.
@@ -156,34 +155,34 @@ class PairFeatures:
         given, place = head.numpy(), candidate.clamp(min=0).numpy()
         near, of_range, predicted = self._of_relation(relation)
         weight, of_head = self._weights(near, of_range, given)  # (num_queries, num_weights, 2 * num_nearest)
-        alike = self._alike(near, given)
+        alike = self._similarities(near, given)
         if paths is None:
             paths = find_paths(self.neighborhood, head, candidate, relation)
-        joined, number = self._joined(near, weight, candidate.shape, paths)
-        # Queries share most of their candidates: each is described once for all of them.
+        joined, number = self._paths(near, weight, candidate.shape, paths)
+        # Queries share most of their candidates: the features of each are computed once for all of them.
         met, row = np.unique(place, return_inverse=True)
         cell = row.reshape(place.shape), np.arange(len(given))[:, None]
         parts = [
             _summed(weight, of_range[met])[cell],
             self._analogies(near, weight, alike, given, met)[cell],
             joined,
-            self._own(near, weight, given, met)[cell],
+            self._neighbors(near, weight, given, met)[cell],
         ]
         seen = np.concatenate(parts, axis=-1).reshape(*place.shape, -1)
         expected = predicted[given][:, [PREDICTED.index(name) for name in OF_HEAD]]
         of_head, expected = (np.broadcast_to(v[:, None], (*place.shape, v.shape[1])) for v in (of_head, expected))
         pair = self._pair(near, relation, given, place, alike, number)
         words = np.zeros((*place.shape, len(WORDS))) if self.words is None else self.words(relation, given, place)
-        described = [seen, of_head, pair, predicted[place], expected, words]
-        features = np.concatenate(described, axis=-1, dtype=np.float32, casting="same_kind")
-        features *= self.told
+        columns = [seen, of_head, pair, predicted[place], expected, words]
+        features = np.concatenate(columns, axis=-1, dtype=np.float32, casting="same_kind")
+        features *= self.modality_mask
         return torch.from_numpy(features)
 
     def _of_relation(self, relation: int) -> tuple[Nearest, np.ndarray, np.ndarray]:
-        """Returns what does not depend on the queries; it is kept for the next ones of the same relation."""
+        """Computes the part that does not depend on queries, and keeps it for the next ones of the same relation."""
         if self.last is None or self.last[0] != relation:
             near = self._nearest(self.relation_text[relation], relation)
-            self.last = relation, near, self._ranges(near), self.ranges(relation, near.mask)
+            self.last = relation, near, self._ranges(near), self.domain_range(relation, near.mask)
         return self.last[1:]
 
     def _nearest(self, query: np.ndarray, hidden: int) -> Nearest:
@@ -193,18 +192,18 @@ class PairFeatures:
         mask[gone] = 0
         usable = usable & (mask[: self.num_relations] > 0)
         if not usable.any():
-            raise ValueError("no relation has triples but the hidden one: there is nothing to tell a new one from")
+            raise ValueError("no relation but the hidden one has triples: there is nothing to predict it from")
         cosine = np.where(usable, self.relation_text[: self.num_relations] @ query, -np.inf)
         chosen = np.argsort(-cosine, kind="stable")[: min(self.num_nearest, int(usable.sum()))]
         both = np.concatenate([chosen, chosen + self.num_relations])
         return Nearest(both, np.tile(cosine[chosen], 2), mask, gone)
 
     def _ranges(self, near: Nearest) -> np.ndarray:
-        """Returns how every entity goes with what each relation leads to ``(num_entities, 5, 2 * num_nearest)``."""
+        """Returns how well every entity fits the range of each relation ``(num_entities, 5, 2 * num_nearest)``."""
         chosen, column = near.directed, np.arange(len(near.directed))
         times = self.counts[:, chosen].toarray()
         members = self.members[:, chosen]
-        # The mean profile of those it leads to, but for the hidden relation and for being led to, which they all are.
+        # The mean profile of its tails, without the hidden relation and without being a tail of it, which they all are.
         center = np.asarray((self.profile.T @ members).todense()) * near.mask[:, None]
         center[chosen, column] = 0
         length = (self.square @ near.mask)[:, None] - self.square[:, chosen].toarray()
@@ -221,11 +220,11 @@ class PairFeatures:
         """Weighs the nearest relations for each head.
 
         Returns:
-            Weights, summing to 1 ``(num_queries, num_weights, 2 * num_nearest)``, and what they say of the heads
+            Weights, summing to 1 ``(num_queries, num_weights, 2 * num_nearest)``, and the features of the heads
             ``(num_queries, len(HEAD))``.
         """
         half = len(near.directed) // 2
-        # What a relation sets out from is what it leads to when it is walked backwards.
+        # The domain of a relation is the range of its inverse.
         times, alike = (
             np.roll(of_range[head, i], half, axis=1) for i in (RANGE.index("times"), RANGE.index("profile"))
         )
@@ -246,8 +245,8 @@ class PairFeatures:
         of_head = [(near.cosine * has).max(1), alike.max(1), *fit.T, (weight[:, 0] * times).sum(1)]
         return weight.astype(np.float32), np.stack(of_head, axis=1)
 
-    def _alike(self, near: Nearest, head: np.ndarray) -> np.ndarray:
-        """Returns how much all are like each head by text, profile, neighbours, image ``(4, num_queries, ·)``."""
+    def _similarities(self, near: Nearest, head: np.ndarray) -> np.ndarray:
+        """Returns similarities of all to each head: by text, profile, neighbours, image ``(4, num_queries, ·)``."""
         text, image = (vectors[head] @ vectors.T for vectors in (self.entity_text, self.entity_image))
         kept = self.profile[head] @ sp.diags(near.mask)
         length = np.sqrt(np.maximum(self.square @ near.mask, 1e-3))
@@ -269,17 +268,17 @@ class PairFeatures:
     def _analogies(
         self, near: Nearest, weight: np.ndarray, alike: np.ndarray, head: np.ndarray, met: np.ndarray
     ) -> np.ndarray:
-        """Returns what relations lead to from heads like the head ``(num_met, num_queries, num_weights, 4)``."""
+        """Returns how often similar heads have the candidates as tails ``(num_met, num_queries, num_weights, 4)``."""
         used = alike if self.entity_image.any() else alike[:-1]
         kinds, queries, half = *used.shape[:2], len(near.directed) // 2
         like = np.maximum(used, 0)
-        like[[0, 1, *range(3, kinds)]] **= 4  # texts, profiles and pictures are all a little alike
+        like[[0, 1, *range(3, kinds)]] **= 4  # all texts, profiles and images are a little similar
         like[:, np.arange(queries), head] = 0
         row_of = np.full(self.num_entities, -1)
         row_of[met] = np.arange(len(met))
         result = np.zeros((len(met), queries, weight.shape[1], len(alike)), np.float32)
         for k, relation in enumerate(near.directed):
-            ends = self.joined_by[relation % self.num_relations]
+            ends = self.pairs_of[relation % self.num_relations]
             source, target = ends if k < half else ends[::-1]
             from_, column = np.unique(source, return_inverse=True)
             to, row = np.unique(target, return_inverse=True)
@@ -291,13 +290,13 @@ class PairFeatures:
             result[row_of[to[asked]], ..., :kinds] += weight[:, :, k, None] * total[:, :, None]
         return result
 
-    def _joined(
+    def _paths(
         self, near: Nearest, weight: np.ndarray, shape: torch.Size, found: Paths
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Reads the edges and the paths over one entity between the pairs.
+        """Computes the features of the edges and the paths between the pairs.
 
         Returns:
-            What they imply ``(num_queries, num_candidates, num_weights, 7)``, and the weight of all paths, their
+            Those by relation ``(num_queries, num_candidates, num_weights, 7)``, and the weight of all paths, their
             number, and whether an edge joins the pair ``(num_queries, num_candidates, 3)``.
         """
         edge, path = found.edge.numpy(), found.path.numpy()
@@ -321,8 +320,8 @@ class PairFeatures:
             number[cell, 1] = np.log1p(np.diff(first, append=len(path)))
         return result.reshape(*shape, *result.shape[1:]), number.reshape(*shape, 3)
 
-    def _own(self, near: Nearest, weight: np.ndarray, head: np.ndarray, met: np.ndarray) -> np.ndarray:
-        """Returns how much texts and pictures are like those of what the head has ``(num_met, num_queries, ·, 2)``."""
+    def _neighbors(self, near: Nearest, weight: np.ndarray, head: np.ndarray, met: np.ndarray) -> np.ndarray:
+        """Returns similarities of texts and images to the head's neighbours' ``(num_met, num_queries, ·, 2)``."""
         n, column = self.neighborhood, np.full(2 * self.num_relations, -1)
         column[near.directed] = np.arange(len(near.directed))
         length = n.degree[head]
@@ -349,7 +348,7 @@ class PairFeatures:
         alike: np.ndarray,
         number: np.ndarray,
     ) -> np.ndarray:
-        """Returns what does not depend on single relations ``(num_queries, num_candidates, len(PAIR))``."""
+        """Returns the features that do not depend on single relations ``(num_queries, num_candidates, len(PAIR))``."""
         degree = np.log1p(self._degree(near))
         breadth = np.log1p(np.asarray(self.kinds @ near.mask))
         query = self.relation_text[relation]

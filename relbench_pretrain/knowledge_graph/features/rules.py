@@ -1,4 +1,4 @@
-"""How often triples of a relation are bridged by an edge of another relation, or by a path over one entity."""
+"""Confidence and coverage of rules that conclude a relation from an edge, or from a path of two edges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training batches of the multimodal model: triples with all that is said around them."""
+"""Training batches of the multimodal model, and the phases that they come in."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from relbench_pretrain.knowledge_graph.mre.modalities import ModalityInputs
 
 @dataclass
 class EgoSubgraph:
-    """Entities with some of their neighbours.
+    """The ego subgraphs of some entities: these with some of their neighbours.
 
     Args:
         number: Entities, the targets first and then neighbours, each once ``(num_nodes,)``.
         num_targets: How many are targets.
         edge_index: Neighbour and target of each edge, as rows of ``number`` ``(2, num_edges)``.
         edge_type: The directed relation from neighbour to target ``(num_edges,)``.
-        inputs: What is said of the targets.
+        inputs: Inputs of the targets.
     """
 
     number: Tensor
@@ -43,8 +43,8 @@ class FusionBatch:
         triple: Head and tail of each triple, as rows of ``around.number`` ``(2, num_triples)``.
         relation: The relations in the batch ``(num_relations,)``.
         relation_row: Which of them each triple has ``(num_triples,)``.
-        relation_inputs: What is said of them.
-        seed: Seeds what is drawn in the step.
+        relation_inputs: Their inputs.
+        seed: Seeds all random numbers of the step.
     """
 
     around: EgoSubgraph
@@ -60,7 +60,7 @@ class ExtractorBatch:
     """A step of the pair extractor, whose pairs are drawn on the device.
 
     Args:
-        seed: Seeds what is drawn in the step.
+        seed: Seeds all random numbers of the step.
     """
 
     seed: int
@@ -71,7 +71,7 @@ class AdversarialBatch:
     """A step of critic and generator, whose pairs are drawn on the device.
 
     Args:
-        seed: Seeds what is drawn in the step.
+        seed: Seeds all random numbers of the step.
     """
 
     seed: int
@@ -108,13 +108,13 @@ def sample_neighbors(
 def edges_to(
     neighborhood: Neighborhood, row: np.ndarray, edge: np.ndarray, source: np.ndarray
 ) -> tuple[Tensor, Tensor]:
-    """Returns drawn edges as they lead from neighbour to entity.
+    """Returns sampled edges as they lead from neighbour to entity.
 
     Args:
         neighborhood: The graph.
         row: The entity of each edge ``(num_edges,)``.
         edge: The edges ``(num_edges,)``.
-        source: Their neighbours, in whatever numbering ``(num_edges,)``.
+        source: Their neighbours, in any numbering ``(num_edges,)``.
 
     Returns:
         Source and entity ``(2, num_edges)``, and the directed relation ``(num_edges,)``.
@@ -126,7 +126,7 @@ def edges_to(
 def ego_subgraph(
     neighborhood: Neighborhood, inputs: GraphInputs, target: np.ndarray, number: int, rng: np.random.Generator
 ) -> EgoSubgraph:
-    """Collects entities, each given once, with their inputs and drawn neighbours."""
+    """Collects entities, each given once, with their inputs and sampled neighbours."""
     row, edge = sample_neighbors(neighborhood, target, number, rng)
     neighbor = neighborhood.neighbor[edge]
     place = np.full(len(neighborhood.indptr) - 1, -1, dtype=np.int64)
@@ -149,7 +149,7 @@ class PhasedBatches(Dataset):
     Args:
         triples: The seen triples ``(num_triples, 3)``.
         neighborhood: The same as a graph.
-        inputs: What is said of entities and relations.
+        inputs: Inputs of entities and relations.
         epochs: Epochs of each of the three phases.
         triples_per_batch: Triples of a batch.
         neighbors: The most neighbours of each entity.
@@ -181,7 +181,7 @@ class PhasedBatches(Dataset):
         return ExtractorBatch(seed) if phase == 1 else AdversarialBatch(seed)
 
     def fusion_batch(self, rng: np.random.Generator, seed: int) -> FusionBatch:
-        """Draws triples and what is around them."""
+        """Draws triples with the ego subgraphs of their entities."""
         chosen = self.triples[rng.integers(0, len(self.triples), self.triples_per_batch)]
         target, place = np.unique(chosen[:, [0, 2]], return_inverse=True)
         relation, row = np.unique(chosen[:, 1], return_inverse=True)
@@ -196,7 +196,7 @@ class PhasedBatches(Dataset):
 
 
 class MultimodalTraining:
-    """What ``RelationExtrapolation`` reads of a graph, and in which order its parts are trained.
+    """How ``RelationExtrapolation`` is trained: the phases of its parts, and the inputs that it reads of a graph.
 
     Learner and consolidator come first, then the pair extractor, then generator and critic; after the last epoch of
     these the first phase comes again, so that short phases train all parts jointly.
@@ -207,10 +207,10 @@ class MultimodalTraining:
         adversarial_epochs: Epochs of generator and critic; with 0 relations are ranked by the consolidator alone.
         triples_per_batch: Triples of a batch.
         neighbors: The most neighbours of an entity that the consolidator sees; 0 for none.
-        image_size: Width and height that pictures are brought to; 0 takes vectors of pictures.
-        tokenizer: Makes words of texts; without one, texts are the vectors of ``data.text_embedder``.
-        use_images: Whether entities have pictures.
-        use_texts: Whether entities have texts.
+        image_size: Width and height in pixels that images are resized to; 0 takes vectors of images.
+        tokenizer: Splits texts into words; without one, texts are the vectors of ``data.text_embedder``.
+        use_images: Whether images of entities are read.
+        use_texts: Whether texts of entities are read.
 
     Raises:
         ValueError: If no phase has an epoch.
@@ -244,7 +244,7 @@ class MultimodalTraining:
         new_relations: list[str],
         cache_dir: str | None,
     ) -> GraphInputs:
-        """Reads pictures and texts; see :meth:`GraphInputs.of`."""
+        """Reads images and texts; see :meth:`GraphInputs.of`."""
         return GraphInputs.of(
             graph, entity_text, relation_text, new_relations, self.tokenizer, self.image_size, self.use_images,
             self.use_texts, cache_dir,

@@ -1,4 +1,4 @@
-"""The structure consolidator: entities see their neighbours, and triples say where entities have to be."""
+"""The structure consolidator: entities aggregate their neighbours, and are trained by the scores of triples."""
 
 from __future__ import annotations
 
@@ -119,24 +119,24 @@ class StructureConsolidator(nn.Module):
         return F.leaky_relu(self.convolution(x, edge_index, edge_type, num_targets), self.slope)
 
     def relations(self, vectors: Tensor) -> Tensor:
-        """Brings the vectors of relations' texts to where entities are ``(num_relations, channels)``."""
+        """Maps the vectors of relations' texts into the space of entities ``(num_relations, channels)``."""
         return self.relation(vectors)
 
 
 class TripleScore(nn.Module):
-    """Base of what says how likely triples are, and what wrong ones cost."""
+    """Base of the scores of triples, with the loss of negatives."""
 
     @abstractmethod
     def forward(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
         """Scores triples of vectors ``(..., channels)``, which may be broadcast; higher is likelier ``(...)``."""
 
     @abstractmethod
-    def loss(self, right: Tensor, wrong: Tensor) -> Tensor:
-        """Returns the loss of each wrong triple.
+    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
+        """Returns the loss of each negative.
 
         Args:
-            right: Scores of the right ones ``(num_triples, 1)``.
-            wrong: Scores of the wrong ones ``(num_triples, num_negatives)``.
+            positive: Scores of the true triples ``(num_triples, 1)``.
+            negative: Scores of the negatives ``(num_triples, num_negatives)``.
         """
 
 
@@ -144,7 +144,7 @@ class TransE(TripleScore):
     """−‖h + r − t‖₁ with a margin (Bordes et al. 2013).
 
     Args:
-        margin: By how much a right triple should be better.
+        margin: By how much a true triple should score higher.
     """
 
     def __init__(self, margin: float = 3.0) -> None:
@@ -154,8 +154,8 @@ class TransE(TripleScore):
     def forward(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
         return -(head + relation - tail).abs().sum(-1)
 
-    def loss(self, right: Tensor, wrong: Tensor) -> Tensor:
-        return F.relu(self.margin + wrong - right)
+    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
+        return F.relu(self.margin + negative - positive)
 
 
 class DistMult(TripleScore):
@@ -164,12 +164,12 @@ class DistMult(TripleScore):
     def forward(self, head: Tensor, relation: Tensor, tail: Tensor) -> Tensor:
         return (head * relation * tail).sum(-1)
 
-    def loss(self, right: Tensor, wrong: Tensor) -> Tensor:
-        return (F.softplus(-right) + F.softplus(wrong)) / 2
+    def loss(self, positive: Tensor, negative: Tensor) -> Tensor:
+        return (F.softplus(-positive) + F.softplus(negative)) / 2
 
 
 class KnownTriples(nn.Module):
-    """Tells on the device whether triples are known.
+    """Looks up on the device whether triples are known.
 
     Args:
         triples: The known ones ``(num_triples, 3)``.
@@ -205,33 +205,33 @@ def structure_loss(
     penalty: float = 1e-3,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Compares triples with wrong ones that are made on the device from the entities at hand.
+    """Compares triples with negatives that are drawn on the device from the entities of the batch.
 
-    Half of them have another head, half another tail; those that are known to be right do not count.
+    Half of them have another head, half another tail; those that are known triples do not count.
 
     Args:
         score: Scores triples.
-        known: Tells the right ones.
-        entity: Vectors of the entities at hand ``(num_entities, channels)``.
+        known: Looks up known triples.
+        entity: Vectors of the entities of the batch ``(num_entities, channels)``.
         number: Their numbers ``(num_entities,)``.
-        triple: Head and tail of each right triple, as rows of ``entity`` ``(2, num_triples)``.
+        triple: Head and tail of each true triple, as rows of ``entity`` ``(2, num_triples)``.
         relation: Vectors of the relations of the triples ``(num_triples, channels)``.
         relation_number: Their numbers ``(num_triples,)``.
-        num_negatives: Wrong triples per right one.
+        num_negatives: Negatives per true triple.
         penalty: Weight of the mean squared entry of all vectors.
-        generator: Draws the wrong ones.
+        generator: Draws the negatives.
 
     Returns:
-        The mean loss over wrong triples, with the penalty.
+        The mean loss over negatives, with the penalty.
     """
     head, tail = triple
     shape = (len(head), num_negatives)
     drawn = torch.randint(len(entity), shape, device=entity.device, generator=generator)
     of_head = torch.rand(shape, device=entity.device, generator=generator) < 0.5
-    wrong_head = torch.where(of_head, drawn, head.unsqueeze(1))
-    wrong_tail = torch.where(of_head, tail.unsqueeze(1), drawn)
-    counts = ~known(number[wrong_head], relation_number.unsqueeze(1), number[wrong_tail])
-    right = score(entity[head], relation, entity[tail]).unsqueeze(1)
-    wrong = score(entity[wrong_head], relation.unsqueeze(1), entity[wrong_tail])
-    loss = (score.loss(right, wrong) * counts).sum() / counts.sum().clamp(min=1)
+    negative_head = torch.where(of_head, drawn, head.unsqueeze(1))
+    negative_tail = torch.where(of_head, tail.unsqueeze(1), drawn)
+    counts = ~known(number[negative_head], relation_number.unsqueeze(1), number[negative_tail])
+    positive = score(entity[head], relation, entity[tail]).unsqueeze(1)
+    negative = score(entity[negative_head], relation.unsqueeze(1), entity[negative_tail])
+    loss = (score.loss(positive, negative) * counts).sum() / counts.sum().clamp(min=1)
     return loss + penalty * (entity.square().mean() + relation.square().mean())

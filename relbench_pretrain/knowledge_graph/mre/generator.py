@@ -1,4 +1,4 @@
-"""Relation embeddings made from text: what pairs of entities look like, and a generator that learns to imitate it."""
+"""Relation embeddings from text: an extractor of vectors of entity pairs, and a generator that imitates them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SLOPE = 0.2
 
 
 class PairExtractor(nn.Module):
-    """E(h, t): what a pair of entities looks like (Cai et al. 2024, Section III-C).
+    """E(h, t): computes the vector of a pair of entities (Cai et al. 2024, Section III-C).
 
-    Both entities and the means of their neighbours are brought to half the width, joined, and passed through a
+    Both entities and the means of their neighbours are projected to half the width, concatenated, and passed through a
     residual layer. All up to the residual layer is a sum of a head's and a tail's share, which are computed once for
     each entity.
 
@@ -61,7 +61,7 @@ class PairExtractor(nn.Module):
 
 
 class RelationGenerator(nn.Module):
-    """G(z, text): vectors of a relation, each from other noise (Cai et al. 2024, Section III-C).
+    """G(z, text): generates vectors of a relation, each from other noise (Cai et al. 2024, Section III-C).
 
     Args:
         channels: Width of the result.
@@ -101,10 +101,10 @@ class RelationGenerator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Tells pairs from generated vectors, and of which relation either is.
+    """Distinguishes vectors of pairs from generated ones, and classifies the relation of both.
 
     Args:
-        channels: Width of what it looks at.
+        channels: Width of the vectors.
         hidden_channels: Width of its hidden layer.
     """
 
@@ -161,7 +161,7 @@ def gradient_penalty(critic: Critic, real: Tensor, fake: Tensor, generator: torc
 
 
 def generator_loss(critic: Critic, fake: Tensor, relation: Tensor, pivot: Tensor, pivot_weight: float = 3.0) -> Tensor:
-    """L_G: what the critic says, classification, and how far the mean of a relation's vectors is from its pairs'.
+    """L_G: the critic's score, classification, and the distance of the mean of a relation's vectors from its pairs'.
 
     Args:
         critic: The critic.
@@ -176,16 +176,16 @@ def generator_loss(critic: Critic, fake: Tensor, relation: Tensor, pivot: Tensor
     return -scores.mean() + classified + pivot_weight * distance
 
 
-def pair_loss(support: Tensor, right: Tensor, wrong: Tensor, counts: Tensor, margin: float = 5.0) -> Tensor:
-    """Wants queries of a relation nearer to its other pairs than pairs with a wrong tail are.
+def pair_loss(support: Tensor, positive: Tensor, negative: Tensor, counts: Tensor, margin: float = 5.0) -> Tensor:
+    """Margin loss between queries of a relation and negatives, by their similarity to other pairs of the relation.
 
     Args:
         support: E of some pairs of each relation ``(num_relations, num_support, channels)``.
-        right: E of other pairs of it ``(num_relations, num_queries, channels)``.
-        wrong: E of the same heads with wrong tails ``(num_relations, num_queries, channels)``.
-        counts: Which of them are really wrong ``(num_relations, num_queries)``.
-        margin: By how much.
+        positive: E of other pairs of it ``(num_relations, num_queries, channels)``.
+        negative: E of the same heads with other tails ``(num_relations, num_queries, channels)``.
+        counts: Which of the negatives are no known triples ``(num_relations, num_queries)``.
+        margin: The margin.
     """
     middle = support.mean(1, keepdim=True)
-    loss = F.relu(margin + ((wrong - right) * middle).sum(-1))
+    loss = F.relu(margin + ((negative - positive) * middle).sum(-1))
     return (loss * counts).sum() / counts.sum().clamp(min=1)

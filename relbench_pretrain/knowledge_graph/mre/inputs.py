@@ -39,11 +39,11 @@ class TextTokenizer(ABC):
 
         Args:
             texts: The texts.
-            known: Those that the vocabulary may be made from.
+            known: Those that the vocabulary may be built from.
 
         Returns:
-            Numbers of words ``(num_texts, length)``, how many numbers there are, 0 included, and a hash of which word
-            has which.
+            Numbers of words ``(num_texts, length)``, how many numbers there are, 0 included, and a hash of the
+            vocabulary.
         """
         tokenizer = self.prepare(known)
         tokenizer.no_padding()
@@ -105,13 +105,13 @@ class PretrainedTokenizer(TextTokenizer):
 
 
 class GraphInputs:
-    """What pictures and texts say of a graph's entities, and texts of its relations.
+    """Images and texts of a graph's entities, and texts of its relations, as tensors.
 
     Args:
-        image: Values of the pictures and which entities have one, or None.
+        image: Values of the images and which entities have one, or None.
         text: Values of the entities' texts and which have one, or None.
         relation: Values of the texts of relations ``(num_relations, ...)``.
-        specs: What the inputs look like.
+        specs: The form of each modality's inputs.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class GraphInputs:
         use_texts: bool = True,
         cache_dir: str | None = None,
     ) -> GraphInputs:
-        """Reads pictures and texts.
+        """Reads images and texts.
 
         Args:
             graph: The graph.
@@ -141,22 +141,22 @@ class GraphInputs:
             relation_text: Those of relations, and of new ones behind them ``(num_relations, text_width)``.
             new_relations: Texts of the new ones.
             tokenizer: Makes words of texts; without one, texts are their vectors.
-            image_size: Width and height that pictures are brought to; 0 takes the vectors of pictures.
-            use_images: Whether entities have pictures.
-            use_texts: Whether entities have texts.
-            cache_dir: Where pictures of one size are kept.
+            image_size: Width and height in pixels that images are resized to; 0 takes the vectors of images.
+            use_images: Whether images of entities are read.
+            use_texts: Whether texts of entities are read.
+            cache_dir: Where resized images are kept.
 
         Raises:
-            KnowledgeGraphError: If a picture cannot be read, or pictures have no size.
+            KnowledgeGraphError: If an image cannot be read, or there are images and neither a size nor vectors of them.
         """
         specs: dict[str, ModalitySpec] = {}
-        image = _image_reading(graph, image_size, cache_dir, specs) if use_images else None
+        image = _image_input(graph, image_size, cache_dir, specs) if use_images else None
         texts = graph.entity_texts()
         if tokenizer is None:
             entity, relation = entity_text, relation_text
             specs["text"] = ModalitySpec("vector", relation_text.size(1))
         else:
-            # Not from those of other relations, which may be rewritten or new when a model is tested.
+            # Without those of other relations, which may be rewritten or new when a model is tested.
             known = [*texts, *(graph.relation_texts[r] for r in graph.relations_of(Role.SEEN))]
             numbers, vocabulary, digest = tokenizer([*texts, *graph.relation_texts, *new_relations], known)
             entity, relation = numbers[: len(texts)], numbers[len(texts) :]
@@ -186,21 +186,21 @@ class GraphInputs:
 
 
 def _rows(values: Tensor | np.ndarray, index: Tensor) -> Tensor:
-    # Pictures lie on disk: only those asked for are read.
+    # Images lie on disk: only those of the batch are read.
     return torch.from_numpy(values[index.numpy()]) if isinstance(values, np.ndarray) else values[index]
 
 
-def _image_reading(
+def _image_input(
     graph: KnowledgeGraph, size: int, cache_dir: str | None, specs: dict[str, ModalitySpec]
 ) -> ModalityInput | None:
     if size and any(graph.images):
-        specs["image"] = ModalitySpec("picture", size)
+        specs["image"] = ModalitySpec("image", size)
         present = torch.tensor([path is not None for path in graph.images])
         return ModalityInput(read_images(graph.images, size, cache_dir), present)  # type: ignore[arg-type]
     if graph.image_vectors is None:
         if any(graph.images):
             raise KnowledgeGraphError(
-                "the graph has pictures and no vectors of them: set data.training.image_size to a size in pixels, or "
+                "the graph has images and no vectors of them: set data.training.image_size to a size in pixels, or "
                 "data.training.use_images to false"
             )
         return None

@@ -1,4 +1,4 @@
-"""What makes vectors of entities and relations from what their texts and pictures say."""
+"""Learners of vectors of entities and relations from images and texts: their base, and a plain table."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Learner(nn.Module):
         """Creates the parameters that depend on the graph; a second call changes nothing.
 
         Args:
-            specs: What the inputs of each modality look like.
+            specs: The form of each modality's inputs.
             num_entities: The number of entities.
         """
 
@@ -38,7 +38,7 @@ class Learner(nn.Module):
 
         Args:
             number: The entities ``(num_chosen,)``.
-            inputs: What is said of them.
+            inputs: Their inputs.
 
         Returns:
             ``(num_chosen, entity_width)``.
@@ -56,7 +56,7 @@ class Learner(nn.Module):
 class EntityTable(Learner):
     """A learned vector for each entity, and the vector of each relation's text as it is: nothing multimodal.
 
-    This is where ZSGAN (Qin et al. 2020) begins, and what is left of the model without pictures and texts of entities.
+    This is the starting point of ZSGAN (Qin et al. 2020), and the model without images and texts of entities.
 
     Args:
         width: Width of the vectors of entities.

@@ -1,4 +1,4 @@
-"""Weights for a learner to begin with, from files and from the Hub."""
+"""Initial weights of a learner, from files and from the Hub."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def load_learner(learner: Learner, source: str) -> None:
     prefix = "learner."
     found = {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)} or found
     wanted = learner.state_dict()
-    wrong = [name for name in wanted if name not in found or found[name].shape != wanted[name].shape]
-    if wrong:
-        told = ", ".join(
+    differing = [name for name in wanted if name not in found or found[name].shape != wanted[name].shape]
+    if differing:
+        named = ", ".join(
             f"{name} {tuple(wanted[name].shape)} is {tuple(found[name].shape) if name in found else 'not there'}"
-            for name in wrong[:3]
+            for name in differing[:3]
         )
-        raise CheckpointError(f"the weights of '{source}' do not fit the learner: {told}; {len(wrong)} in all")
+        raise CheckpointError(f"the weights of '{source}' do not fit the learner: {named}; {len(differing)} in all")
     # Where parameters are in shares over devices, each takes its own.
     set_model_state_dict(
         learner, {name: found[name] for name in wanted}, options=StateDictOptions(full_state_dict=True)

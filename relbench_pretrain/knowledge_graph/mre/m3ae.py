@@ -1,4 +1,4 @@
-"""The masked multimodal autoencoder: what is left of pictures and texts tells what was masked."""
+"""The masked multimodal autoencoder: masked patches and words are predicted from the visible ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from relbench_pretrain.knowledge_graph.mre.modalities import (
 
 @dataclass
 class _Visible:
-    """What of a modality was left visible.
+    """The tokens of a modality that were left visible.
 
     Args:
         index: The tokens chosen ``(num_things, num_slots)``.
@@ -36,12 +36,12 @@ class _Visible:
 
 
 class M3AE(Learner):
-    """A transformer over patches and words at once, trained to tell three quarters of them from the rest.
+    """A transformer over patches and words at once, trained to predict three quarters of them from the rest.
 
-    After Geng et al. 2022 and Cai et al. 2024, Section III-A. Only what is visible is encoded. The vector of a thing is
-    the [CLS] token with nothing masked. Where an entity has no picture or no text, a learned token stands for that;
-    relations have no picture and no token for it. Where texts are vectors that another model made, those of relations
-    are taken as they are: there are too few relations to learn again from them what a new text means.
+    After Geng et al. 2022 and Cai et al. 2024, Section III-A. Only visible tokens are encoded. The vector of a thing is
+    the [CLS] token with nothing masked. Where an entity has no image or no text, a learned token stands for that;
+    relations have no image and no token for it. Where texts are vectors that another model made, those of relations
+    are taken as they are: there are too few relations to learn from them what a new text means.
 
     The defaults are the small model of the paper.
 
@@ -55,7 +55,7 @@ class M3AE(Learner):
         patch: Width and height of a patch in pixels.
         vector_pieces: Pieces of a vector, where inputs are vectors.
         mask_ratio: Share of the tokens that are masked.
-        temperature: Temperature of the contrast between picture and text.
+        temperature: Temperature of the contrast between image and text.
         dropout: Dropout rate.
     """
 
@@ -132,14 +132,14 @@ class M3AE(Learner):
         return self._encoded(tokens, filled, number)[:, 0]
 
     def losses(self, inputs: ModalityInputs, generator: torch.Generator | None = None) -> LearnerLosses:
-        """Masks inputs of entities and tells them again.
+        """Masks inputs of entities and predicts the masked tokens.
 
         Args:
             inputs: The inputs.
-            generator: Draws what is masked.
+            generator: Draws the mask.
 
         Returns:
-            By modality the mean loss over what was masked, and as ``"contrast"`` that between mean visible patches
+            By modality the mean loss over masked tokens, and as ``"contrast"`` that between mean visible patches
             and mean visible words of entities that have both (symmetric InfoNCE).
         """
         if not inputs:
@@ -164,7 +164,7 @@ class M3AE(Learner):
         return result
 
     def _mask(self, occupied: Tensor, generator: torch.Generator | None) -> _Visible:
-        """Draws which tokens stay: a share of those of each thing, and at least one."""
+        """Draws the tokens that stay visible: a share of those of each thing, and at least one."""
         length = occupied.size(1)
         noise = torch.rand(occupied.shape, device=occupied.device, generator=generator)
         order = noise.masked_fill(~occupied, 2.0).argsort(dim=1)
@@ -214,13 +214,13 @@ def symmetric_infonce(first: Tensor, second: Tensor, valid: Tensor, temperature:
     """
     score = F.normalize(first.float(), dim=1) @ F.normalize(second.float(), dim=1).T / temperature
     score = score.masked_fill(~(valid.unsqueeze(1) & valid), -1e4)
-    right = torch.arange(len(score), device=score.device)
-    both = F.cross_entropy(score, right, reduction="none") + F.cross_entropy(score.T, right, reduction="none")
+    own = torch.arange(len(score), device=score.device)
+    both = F.cross_entropy(score, own, reduction="none") + F.cross_entropy(score.T, own, reduction="none")
     return (both * valid).sum() / (2 * valid.sum().clamp(min=1))
 
 
 def _with_missing(tokens: Tensor, filled: Tensor, missing: Tensor, present: Tensor) -> tuple[Tensor, Tensor]:
-    """Puts the token that stands for a missing reading where there is none."""
+    """Puts the token that stands for a missing input where there is none."""
     first = torch.zeros_like(filled)
     first[:, 0] = True
     lacks = first & ~present.unsqueeze(1)
@@ -242,7 +242,7 @@ def _transformer(width: int, depth: int, heads: int, dropout: float) -> nn.Trans
 
 
 class Fuse(nn.Module):
-    """Base of how the vectors of two modalities become one."""
+    """Base of the layers that fuse the vectors of two modalities."""
 
     @abstractmethod
     def build(self, width: int) -> None:
@@ -264,7 +264,7 @@ class Concatenation(Fuse):
 
 
 class Gate(Fuse):
-    """A share of each, entry by entry, that both decide on."""
+    """A mixture of both, entry by entry, in shares computed from both."""
 
     def build(self, width: int) -> None:
         self.layer = nn.Linear(2 * width, width)
@@ -275,12 +275,12 @@ class Gate(Fuse):
 
 
 class LateFusion(Learner):
-    """One masked autoencoder for pictures and one for texts, whose vectors are fused.
+    """One masked autoencoder for images and one for texts, whose vectors are fused; for comparison with a shared one.
 
     Args:
-        image: Encodes pictures.
+        image: Encodes images.
         text: Encodes texts, of relations too; it must be as wide as the other.
-        fuse: Brings both together.
+        fuse: Fuses their vectors.
 
     Raises:
         ValueError: If the widths differ.
@@ -298,7 +298,7 @@ class LateFusion(Learner):
         if self.built:
             return
         if "image" not in specs:
-            raise ValueError("LateFusion wants pictures of entities, and the data has none: use M3AE")
+            raise ValueError("LateFusion wants images of entities, and the data have none: use M3AE")
         self.image.build({"image": specs["image"]}, num_entities)
         self.text.build({"text": specs["text"]}, num_entities)
         self.relation_width = self.text.relation_width

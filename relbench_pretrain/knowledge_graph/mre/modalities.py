@@ -1,22 +1,25 @@
-"""What texts and pictures say of entities and relations, cut into the tokens of a transformer."""
+"""Images and texts of entities and relations, cut into the tokens of a transformer."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from relbench_pretrain.renamed import KINDS
+
 
 class ModalityInput(NamedTuple):
-    """What one modality says of some things.
+    """The input of one modality for some entities or relations, here *things*.
 
     Args:
-        values: Pictures, uint8 ``(num_things, 3, size, size)``; numbers of words, 0 for none ``(num_things, length)``;
+        values: Images, uint8 ``(num_things, 3, size, size)``; numbers of words, 0 for none ``(num_things, length)``;
             or vectors ``(num_things, width)``.
-        present: Of which of them it says anything at all ``(num_things,)``.
+        present: Which of them have an input of this modality ``(num_things,)``.
     """
 
     values: Tensor
@@ -24,30 +27,35 @@ class ModalityInput(NamedTuple):
 
 
 ModalityInputs = dict[str, ModalityInput]
-"""By modality, ``"image"`` or ``"text"``; one that is not there, such as the picture of a relation, has no entry."""
+"""By modality, ``"image"`` or ``"text"``; one that is not there, such as the image of a relation, has no entry."""
 
 
 class ModalitySpec(NamedTuple):
-    """What the inputs of a modality look like, from which its layers are built.
+    """The form of a modality's inputs, from which its layers are built.
 
     Args:
-        kind: ``"picture"``, ``"words"`` or ``"vector"``.
-        size: Width and height of pictures, the longest text, or the width of vectors.
+        kind: ``"image"``, ``"words"`` or ``"vector"``.
+        size: Width and height of images, the longest text, or the width of vectors.
         vocabulary: How many numbers of words there are.
-        digest: Tells one vocabulary from another of the same size.
+        digest: A hash of the vocabulary, in which those of the same size differ.
     """
 
-    kind: Literal["picture", "words", "vector"]
+    kind: Literal["image", "words", "vector"]
     size: int
     vocabulary: int = 0
     digest: str = ""
 
+    @classmethod
+    def of_stored(cls, values: Sequence) -> ModalitySpec:
+        """Makes it of the values in a checkpoint or an exported folder."""
+        return cls(KINDS.get(values[0], values[0]), *values[1:])
+
 
 class Modality(nn.Module):
-    """Base of how a reading becomes tokens, and how well tokens are told again where they were masked.
+    """Base of the layers that make tokens of a modality's inputs, and predict masked tokens.
 
     Args:
-        length: The most tokens of a reading; a batch may have fewer.
+        length: The most tokens of an input; a batch may have fewer.
         width: Width of the encoder.
         decoder_width: Width of the decoder.
         positions: Positions of the tokens ``(length, num_axes)``.
@@ -71,18 +79,18 @@ class Modality(nn.Module):
 
     @abstractmethod
     def embed(self, pieces: Tensor) -> Tensor:
-        """Makes tokens of pieces ``(num_things, num_pieces, width)``, without their places."""
+        """Makes tokens of pieces ``(num_things, num_pieces, width)``, without their positions."""
 
     @abstractmethod
     def loss(self, decoded: Tensor, pieces: Tensor) -> Tensor:
-        """Returns how far what was decoded is from the pieces ``(num_things, num_pieces)``."""
+        """Returns the error of each piece that was predicted ``(num_things, num_pieces)``."""
 
     def occupied(self, pieces: Tensor, present: Tensor) -> Tensor:
         """Returns which pieces there are ``(num_things, num_pieces)``."""
         return present.unsqueeze(1).expand(-1, pieces.size(1))
 
     def tokens(self, pieces: Tensor, index: Tensor | None = None) -> Tensor:
-        """Embeds pieces with place and modality.
+        """Embeds pieces with position and modality.
 
         Args:
             pieces: All pieces ``(num_things, num_pieces, ...)``.
@@ -99,21 +107,21 @@ class Modality(nn.Module):
 
 
 class Patches(Modality):
-    """Square patches of pictures, told again in mean squared error of values scaled to about −1 to 1.
+    """Square patches of images, predicted in mean squared error of values scaled to about −1 to 1.
 
     Args:
-        size: Width and height of the pictures in pixels.
-        patch: Those of a patch; they must divide the picture.
+        size: Width and height of the images in pixels.
+        patch: Those of a patch; they must divide the image.
         width: Width of the encoder.
         decoder_width: Width of the decoder.
 
     Raises:
-        ValueError: If patches do not fill the picture.
+        ValueError: If patches do not fill the image.
     """
 
     def __init__(self, size: int, patch: int, width: int, decoder_width: int) -> None:
         if size % patch:
-            raise ValueError(f"patches of {patch} pixels do not fill pictures of {size}: choose a divisor of {size}")
+            raise ValueError(f"patches of {patch} pixels do not fill images of {size}: choose a divisor of {size}")
         side = size // patch
         row = torch.arange(side).repeat_interleave(side)
         column = torch.arange(side).repeat(side)
@@ -137,7 +145,7 @@ class Patches(Modality):
 
 
 class Words(Modality):
-    """Words of texts, told again in cross-entropy.
+    """Words of texts, predicted in cross-entropy.
 
     Args:
         length: The longest text in words.
@@ -172,7 +180,7 @@ def scaled(vectors: Tensor) -> Tensor:
 
 
 class VectorPieces(Modality):
-    """Vectors that another model made, cut into pieces, told again in mean squared error.
+    """Vectors that another model made, cut into pieces, predicted in mean squared error.
 
     They stand in where pixels or a language model are not at hand.
 
@@ -203,7 +211,7 @@ class VectorPieces(Modality):
 
 def modality_of(spec: ModalitySpec, patch: int, pieces: int, width: int, decoder_width: int) -> Modality:
     """Builds the layers of a modality."""
-    if spec.kind == "picture":
+    if spec.kind == "image":
         return Patches(spec.size, patch, width, decoder_width)
     if spec.kind == "words":
         return Words(spec.size, spec.vocabulary, width, decoder_width)
@@ -211,14 +219,14 @@ def modality_of(spec: ModalitySpec, patch: int, pieces: int, width: int, decoder
 
 
 def sine_positions(positions: Tensor, width: int) -> Tensor:
-    """Returns sines and cosines of positions (Vaswani et al. 2017), each axis in a share of the width of its own.
+    """Returns sines and cosines of positions (Vaswani et al. 2017), each axis in its own share of the width.
 
     Args:
         positions: ``(num_positions, num_axes)``.
         width: Width of the result.
 
     Returns:
-        ``(num_positions, width)``; what does not divide is filled with zeros.
+        ``(num_positions, width)``; entries left over are zero.
     """
     share = width // (2 * positions.size(1))
     rate = 10000 ** (-torch.arange(share) / max(share, 1))

@@ -19,12 +19,12 @@ class ExtrapolationNetwork(SharedNetwork):
     """MRE (Cai et al. 2024).
 
     Args:
-        learner: Makes vectors of entities and relations from pictures and texts.
+        learner: Makes vectors of entities and relations from images and texts.
         consolidator: Lets entities see their neighbours.
         score: How triples are scored.
         extractor: Makes vectors of pairs.
         generator: Makes vectors of relations from text and noise.
-        critic: Tells the two apart.
+        critic: Distinguishes pairs from generated vectors.
     """
 
     card = CardText(
@@ -52,7 +52,7 @@ class ExtrapolationNetwork(SharedNetwork):
         """Creates the parameters; a second call changes nothing.
 
         Args:
-            specs: What the inputs of each modality look like.
+            specs: The form of each modality's inputs.
             sizes: The number of entities, and of relations.
         """
         self.specs, self.sizes = specs, sizes
@@ -69,18 +69,18 @@ class ExtrapolationNetwork(SharedNetwork):
 
     def build_for(self, description: dict[str, Any]) -> None:
         """Creates the parameters for inputs and sizes."""
-        specs = {name: ModalitySpec(*spec) for name, spec in description["specs"].items()}
+        specs = {name: ModalitySpec.of_stored(spec) for name, spec in description["specs"].items()}
         self.build(specs, tuple(description["sizes"]))
 
-    def forward(self, inputs: ModalityInputs, number: int = 20, draws: torch.Generator | None = None) -> Tensor:
+    def forward(self, inputs: ModalityInputs, number: int = 20, generator: torch.Generator | None = None) -> Tensor:
         """Generates vectors of relations from their texts.
 
         Args:
             inputs: The texts.
             number: Vectors of each.
-            draws: Draws the noise.
+            generator: Draws the noise.
 
         Returns:
             ``(num_relations, number, channels)``.
         """
-        return self.generator(self.learner.encode_relations(inputs), number, draws)
+        return self.generator(self.learner.encode_relations(inputs), number, generator)

@@ -32,11 +32,11 @@ class RelationPairs(nn.Module):
         count = np.diff(start)
         relations = np.flatnonzero(count >= min_pairs)
         if not len(relations):
-            raise ValueError(f"no seen relation has {min_pairs} triples: there is nothing to learn pairs from")
+            raise ValueError(f"no seen relation has {min_pairs} triples: there are no pairs to learn from")
         self.register_buffer("pairs", torch.from_numpy(triples[:, [0, 2]].copy()), persistent=False)
         self.register_buffer("start", torch.from_numpy(start), persistent=False)
         self.register_buffer("relations", torch.from_numpy(relations), persistent=False)
-        # Neither the few large relations nor the many small ones shall be all that is seen.
+        # A compromise between the few large relations and the many small ones.
         self.register_buffer("weight", torch.from_numpy(np.sqrt(count[relations])).float(), persistent=False)
 
     def draw_relations(self, number: int, generator: torch.Generator) -> Tensor:
@@ -53,7 +53,7 @@ class RelationPairs(nn.Module):
 
 
 class NeighborTable(nn.Module):
-    """Some neighbours of every entity, drawn once.
+    """Some neighbours of every entity, sampled once.
 
     Args:
         neighborhood: The graph.
@@ -102,7 +102,7 @@ def pair_vectors(
     relation: Tensor,
     hide: bool = True,
 ) -> Tensor:
-    """Returns E of pairs that training knows.
+    """Returns E of pairs of seen relations.
 
     Args:
         extractor: The extractor.

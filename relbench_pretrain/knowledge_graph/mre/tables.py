@@ -1,4 +1,4 @@
-"""Vectors of all entities and relations of a graph, as learner and consolidator see them."""
+"""Vectors of all entities and relations of a graph, computed by learner, consolidator and pair extractor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class GraphTables(NamedTuple):
     Args:
         entity: Entities with their neighbours ``(num_entities, channels)``.
         text: Texts of relations, new ones included ``(num_relations, relation_width)``.
-        relation: The same where entities are ``(num_relations, channels)``.
+        relation: The same in the space of entities ``(num_relations, channels)``.
     """
 
     entity: Tensor
@@ -38,7 +38,7 @@ def encode_entities(learner: Learner, inputs: GraphInputs, number: int, device: 
 
     Args:
         learner: The learner.
-        inputs: What is said of them.
+        inputs: Images and texts of entities, and texts of relations.
         number: How many there are.
         device: Where to encode.
 
@@ -67,9 +67,9 @@ def encode_graph(
     Args:
         learner: The learner.
         consolidator: The consolidator.
-        inputs: What is said of them.
+        inputs: Images and texts of entities, and texts of relations.
         neighborhood: The triples that may be seen.
-        neighbors: The most neighbours of an entity; which ones is always drawn alike.
+        neighbors: The most neighbours of an entity; they are drawn with the same seed every time.
         device: Where to encode.
 
     Returns:
@@ -87,15 +87,15 @@ def encode_graph(
         edges = (part.to(device) for part in edges_to(neighborhood, row, edge, source))
         parts.append(consolidator(torch.cat([vectors[target], vectors]), *edges, len(target)))
     entity = torch.cat(parts)
-    said = inputs.of_relations(torch.arange(len(inputs.relation)))
-    text = learner.encode_relations(_moved(said, device))
+    texts = inputs.of_relations(torch.arange(len(inputs.relation)))
+    text = learner.encode_relations(_moved(texts, device))
     tables = GraphTables(entity, text, consolidator.relations(text))
     learner.train(modes[0]), consolidator.train(modes[1])
     return tables
 
 
 def _moved(inputs: ModalityInputs, device: torch.device) -> ModalityInputs:
-    return {name: ModalityInput(*(part.to(device) for part in reading)) for name, reading in inputs.items()}
+    return {name: ModalityInput(*(part.to(device) for part in values)) for name, values in inputs.items()}
 
 
 class GraphVectors:
@@ -135,7 +135,7 @@ class GraphVectors:
         self.forget_pairs()
 
     def forget_pairs(self) -> None:
-        """Drops what the extractor has made, as it has learned."""
+        """Drops the vectors of pairs, as the extractor has learned."""
         self._pivots: Tensor | None = None
         self._shares: list[Tensor] | None = None
 
@@ -165,7 +165,7 @@ class GraphVectors:
 
     @property
     def shares(self) -> list[Tensor]:
-        """What each entity adds to E as a head, and as a tail ``2 x (num_entities, channels)``."""
+        """The summand of each entity in E as a head, and as a tail ``2 x (num_entities, channels)``."""
         if self._shares is None:
             with torch.no_grad():
                 everyone = torch.arange(len(self.neighbors.neighbor), device=self.device)

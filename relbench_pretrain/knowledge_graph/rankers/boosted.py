@@ -16,13 +16,13 @@ from relbench_pretrain.knowledge_graph.rankers.pair_scorer import EntityContext,
 
 
 class BoostedRanker(PairScorer):
-    """LightGBM's LambdaMART on the features of pairs; it is trained at once, from all episodes, and has no parameters.
+    """LightGBM's LambdaMART on the features of pairs; it is trained once, on all episodes, and has no parameters.
 
     Args:
         num_trees: How many trees in each.
-        learning_rate: What each counts.
+        learning_rate: Weight of each.
         num_leaves: Leaves per tree.
-        num_negatives: The most wrong candidates per query, the first of each.
+        num_negatives: The most negatives per query, the first of each.
         feature_share: Share of the features that a tree may use.
         num_threads: Threads; 0 for all cores.
         seed: Seeds the choice of features and pairs of each tree.
@@ -56,20 +56,20 @@ class BoostedRanker(PairScorer):
         self.members: list[Any] = []
 
     def prepare(self, episodes: Sequence[Episode]) -> None:
-        """Trains the trees, unless a checkpoint brought them."""
+        """Trains the trees, unless they come from a checkpoint."""
         if self.members:
             return
-        rows, right, sizes = [], [], []
+        rows, labels, sizes = [], [], []
         for episode in episodes:
-            asked = episode.candidate >= 0
-            answer = torch.zeros_like(asked).scatter_(1, episode.answer.unsqueeze(1), True)
-            asked &= answer | ((asked & ~answer).cumsum(1) <= self.num_negatives)
-            rows.append(features_of(episode)[asked].numpy())
-            right.append(answer[asked].numpy())
-            sizes.append(asked.sum(1).numpy())
+            kept = episode.candidate >= 0
+            answer = torch.zeros_like(kept).scatter_(1, episode.answer.unsqueeze(1), True)
+            kept &= answer | ((kept & ~answer).cumsum(1) <= self.num_negatives)
+            rows.append(features_of(episode)[kept].numpy())
+            labels.append(answer[kept].numpy())
+            sizes.append(kept.sum(1).numpy())
         lightgbm = _lightgbm()
         table = lightgbm.Dataset(
-            np.concatenate(rows), np.concatenate(right).astype(np.float32), group=np.concatenate(sizes)
+            np.concatenate(rows), np.concatenate(labels).astype(np.float32), group=np.concatenate(sizes)
         )
         seeds = [self.seed * self.num_members + i for i in range(self.num_members)]
         self.members = [

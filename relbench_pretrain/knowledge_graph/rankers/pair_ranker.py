@@ -1,4 +1,4 @@
-"""Networks that rank candidates by the features of pairs, and what joins them with other rankers."""
+"""Perceptrons that rank candidates by the features of pairs, and the mean of several rankers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from relbench_pretrain.knowledge_graph.rankers.pair_scorer import EntityContext,
 class PairRanker(PairScorer):
     """Perceptrons on the features of a head and a candidate (:class:`PairFeatures`), whose scores are averaged.
 
-    They know no entity, relation or word by heart: there are too few relations to learn from.
+    They have no parameters of single entities, relations or words: there are too few relations to learn from.
 
     Args:
-        num_members: How many perceptrons, which differ in how they begin and in what dropout hides from them.
+        num_members: How many perceptrons, which differ in their initial weights and in dropout.
         hidden_channels: Width of their first layer; half of it that of their second.
         dropout: Dropout rate of both.
         input_dropout: Share of the features that are hidden.
@@ -77,7 +77,7 @@ class PairRanker(PairScorer):
 
 
 class MeanRanker(PairScorer):
-    """Averages the scores of rankers, each brought to mean 0 and deviation 1 over the candidates of a query.
+    """Averages the scores of rankers, each standardised to mean 0 and deviation 1 over the candidates of a query.
 
     Args:
         rankers: The rankers; all are trained.

@@ -1,4 +1,4 @@
-"""What scores pairs of entities under a relation that is known by its text alone."""
+"""Base of the rankers of pairs under a relation that is known by its text alone, and the simplest of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from relbench_pretrain.pretrained.card import CardText
 
 
 class EntityContext(NamedTuple):
-    """What is known of all entities and seen relations.
+    """What rankers may know of all entities and seen relations.
 
     Args:
         relation_text: Vectors of the relations' texts, of length 1 ``(num_relations, text_width)``.
@@ -32,7 +32,7 @@ class EntityContext(NamedTuple):
 
     @classmethod
     def of(cls, neighborhood: Neighborhood, relation_text: Tensor) -> EntityContext:
-        """Collects it from a graph of seen triples and the vectors of texts."""
+        """Computes it from the triples that may be seen and the vectors of texts."""
         found = neighborhood.counts().T.tocoo()
         place = torch.stack([torch.from_numpy(found.row).long(), torch.from_numpy(found.col).long()])
         counts = torch.sparse_coo_tensor(place, torch.from_numpy(found.data), found.shape, check_invariants=True)
@@ -41,7 +41,7 @@ class EntityContext(NamedTuple):
 
 
 class PairScorer(SharedNetwork):
-    """Base of what ranks candidates for a relation that has no triples."""
+    """Base of the rankers of candidates for a relation that has no triples."""
 
     card = CardText(
         "a ranker of pairs of entities under relations that are known by their texts alone", "knowledge-graph"
@@ -54,14 +54,14 @@ class PairScorer(SharedNetwork):
         Args:
             episode: The queries, for one relation whose triples are hidden.
             query: Text vector of the relation ``(text_width,)``.
-            context: What else is known of the graph.
+            context: What may be known of all entities and seen relations.
 
         Returns:
             Scores, −inf for no candidate ``(num_queries, num_candidates)``.
         """
 
     def loss(self, episode: Episode, query: Tensor, context: EntityContext) -> Tensor:
-        """Returns the cross-entropy of the right candidates of a training episode."""
+        """Returns the cross-entropy of the true candidates of a training episode."""
         return F.cross_entropy(self(episode, query, context).float(), episode.answer)
 
     def prepare(self, episodes: Sequence[Episode]) -> None:
@@ -87,8 +87,8 @@ class NearestRelations(PairScorer):
 
     Args:
         number: How many seen relations.
-        joined: What a candidate gains that an edge, or a path over one entity, joins with the head, in the unit of
-            ln(1 + number of triples); 0 leaves the structure between the two out.
+        joined: Added to the score of a candidate that an edge, or a path over one entity, joins with the head, in the
+            unit of ln(1 + number of triples); 0 ignores the structure between the two.
     """
 
     def __init__(self, number: int = 5, joined: float = 0.0) -> None:

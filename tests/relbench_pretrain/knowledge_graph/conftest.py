@@ -1,4 +1,4 @@
-"""A small knowledge graph that is known by heart."""
+"""A small knowledge graph with known answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders in every form, and what is said of bad ones."""
+"""Folders in every form, and the messages on bad ones."""
 
 from __future__ import annotations
 

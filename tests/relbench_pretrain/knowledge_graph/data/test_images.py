@@ -1,4 +1,4 @@
-"""Pictures are read once, and their vectors tell what is in them."""
+"""Images are read once, and their vectors depend on their content."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError
 from relbench_pretrain.knowledge_graph.data.images import RandomConvolutions, image_vectors, read_images
 
 
-def test_pictures_are_read_once_and_a_bad_one_is_named(tmp_path):
+def test_images_are_read_once_and_a_bad_one_is_named(tmp_path):
     path = tmp_path / "a.png"
     Image.fromarray(np.full((4, 4, 3), 9, np.uint8)).save(path)
     first = read_images([None, path], 4, str(tmp_path / "cache"))
@@ -24,7 +24,7 @@ def test_pictures_are_read_once_and_a_bad_one_is_named(tmp_path):
     before = kept.stat().st_mtime_ns
     assert (read_images([None, path], 4, str(tmp_path / "cache")) == first).all()
     assert kept.stat().st_mtime_ns == before and first[1].min() == 9 and first[0].max() == 0
-    path.write_text(json.dumps("no picture"))
+    path.write_text(json.dumps("no image"))
     with pytest.raises(KnowledgeGraphError, match=r"a\.png cannot be read"):
         read_images([path], 4, str(tmp_path / "cache"))
     assert len(list((tmp_path / "cache").iterdir())) == 1  # nothing half written

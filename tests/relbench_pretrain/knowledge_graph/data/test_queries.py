@@ -30,7 +30,7 @@ def test_known_answers_of_a_batch_are_numbered_from_its_start(graph):
     assert queries.known_of(2, 3).numel() == 0
 
 
-def test_candidates_are_the_answer_and_wrong_entities_of_the_list(graph):
+def test_candidates_are_the_answer_and_negatives_of_the_list(graph):
     queries = Queries.of_role(graph, Role.UNSEEN)
     drawn = draw_candidates(graph, queries, 2, seed=3)
     assert drawn[:, 0].tolist() == queries.answer.tolist()
@@ -50,7 +50,7 @@ def test_without_a_list_all_entities_are_candidates_but_the_right_ones(graph):
     }
 
 
-def test_every_wrong_entity_is_drawn_about_as_often(graph):
+def test_every_negative_is_drawn_about_as_often(graph):
     queries = Queries.of_triples(graph, np.repeat([[3, 2, 0]], 3000, axis=0))
     count = draw_candidates(graph, queries, 1)[:, 1].bincount(minlength=5)
     assert count[[0, 1]].sum() == 0

@@ -28,7 +28,7 @@ def test_names_are_found_whole_and_the_longest_first_but_not_in_their_own_text()
     assert find_names(["?"], ["? and ?"]).nnz == 0
 
 
-def test_values_are_what_reading_the_texts_finds():
+def test_values_are_those_of_a_plain_comparison():
     words = LexicalOverlap(NAMES, TEXTS, ["Film by a director", "unheard"])
     head, candidate = np.array([3, 2]), np.array([range(7)] * 2)
     value = dict(zip(WORDS, np.moveaxis(words(0, head, candidate), -1, 0), strict=True))
@@ -48,7 +48,7 @@ def test_values_are_what_reading_the_texts_finds():
     cosine = linked @ linked.T
     length = np.sqrt(np.maximum(np.diag(cosine), 1e-12))
     assert np.allclose(
-        value["text is named with what head is named with"], (cosine / np.outer(length, length))[head], atol=1e-6
+        value["text shares named entities with head"], (cosine / np.outer(length, length))[head], atol=1e-6
     )
     assert (words(1, head, candidate)[..., WORDS.index("text shares words with relation")] == 0).all()
 

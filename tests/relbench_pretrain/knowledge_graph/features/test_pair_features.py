@@ -64,9 +64,9 @@ def test_it_stays_hidden_where_few_relations_are_left(kept):
     assert torch.allclose(features(triples), features(triples[triples[:, 1] != 3]), atol=1e-4)
 
 
-def test_without_any_other_relation_there_is_nothing_to_tell():
+def test_without_any_other_relation_there_is_nothing_to_predict_from():
     triples = random_triples()
-    with pytest.raises(ValueError, match="no relation has triples"):
+    with pytest.raises(ValueError, match="no relation but the hidden one"):
         features(triples[triples[:, 1] == 3])
 
 
@@ -138,8 +138,8 @@ def test_rules_are_those_that_trying_every_path_finds():
     assert (rules.of_edges(np.array([first]), np.array([first])) == 0).all()
 
 
-def test_pictures_are_compared_as_texts_are():
-    """The features of pictures are those that texts would have in their place."""
+def test_images_are_compared_as_texts_are():
+    """The features of images are those that texts would have in their place."""
     neighborhood = Neighborhood.of_triples(random_triples(), ENTITIES, RELATIONS)
     one, two, relation = texts(ENTITIES, 1), texts(ENTITIES, 7), texts(RELATIONS + 1, 2)
     first = PairFeatures(neighborhood, one, relation, 3, two)(3, HEAD, CANDIDATE)
@@ -160,12 +160,12 @@ def test_features_that_need_a_modality_left_out_are_zero():
     words = some_words()
     whole = PairFeatures(neighborhood, one, relation, 3, two, words=words)(3, HEAD, CANDIDATE)
     for left in (("image", "text"), ("image",), ("text",), ("structure",)):
-        told = PairFeatures(neighborhood, one, relation, 3, two, left, words=words)(3, HEAD, CANDIDATE)
+        masked = PairFeatures(neighborhood, one, relation, 3, two, left, words=words)(3, HEAD, CANDIDATE)
         kept = torch.from_numpy(modality_mask(left)).bool()
-        assert (told[..., ~kept] == 0).all() and torch.equal(told[..., kept], whole[..., kept]) and kept.any()
+        assert (masked[..., ~kept] == 0).all() and torch.equal(masked[..., kept], whole[..., kept]) and kept.any()
         text, image = (v if name in left else texts(ENTITIES, 8) for name, v in (("text", one), ("image", two)))
         heard = words if "text" in left else None
         other = PairFeatures(neighborhood, text, relation, 3, image, left, words=heard)(3, HEAD, CANDIDATE)
-        assert torch.equal(told, other)
+        assert torch.equal(masked, other)
     with pytest.raises(ValueError, match="sound"):
         modality_mask(["sound"])

@@ -53,10 +53,10 @@ def test_scores_and_losses_in_closed_form():
     h, r, t = torch.tensor([[1.0, 2.0], [0.0, 1.0], [3.0, 0.0]]).split(1)
     assert TransE()(h, r, t).item() == -(abs(1 + 0 - 3) + abs(2 + 1 - 0))
     assert DistMult()(h, r, t).item() == 0
-    right, wrong = torch.tensor([[1.0]]), torch.tensor([[0.0, -3.0]])
-    assert TransE(3.0).loss(right, wrong).tolist() == [[2.0, 0.0]]
-    expected = (torch.log1p(torch.exp(-right)) + torch.log1p(torch.exp(wrong))) / 2
-    torch.testing.assert_close(DistMult().loss(right, wrong), expected)
+    positive, negative = torch.tensor([[1.0]]), torch.tensor([[0.0, -3.0]])
+    assert TransE(3.0).loss(positive, negative).tolist() == [[2.0, 0.0]]
+    expected = (torch.log1p(torch.exp(-positive)) + torch.log1p(torch.exp(negative))) / 2
+    torch.testing.assert_close(DistMult().loss(positive, negative), expected)
 
 
 def test_structure_loss_leaves_out_what_is_known():
@@ -73,14 +73,14 @@ def test_structure_loss_leaves_out_what_is_known():
     found = structure_loss(
         score, known, entity, number, triple, relation, torch.tensor([0]), 200, 0.0, torch.Generator().manual_seed(0)
     )
-    draws = torch.Generator().manual_seed(0)
-    drawn = torch.randint(4, (1, 200), generator=draws)[0].tolist()
-    heads = (torch.rand((1, 200), generator=draws) < 0.5)[0].tolist()
-    right, losses = score(entity[1], relation[0], entity[2]), []
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randint(4, (1, 200), generator=generator)[0].tolist()
+    heads = (torch.rand((1, 200), generator=generator) < 0.5)[0].tolist()
+    positive, losses = score(entity[1], relation[0], entity[2]), []
     all_known = {tuple(row) for row in triples.tolist()}
     for row, is_head in zip(drawn, heads, strict=True):
         h, t = (row, 2) if is_head else (1, row)
         if (int(number[h]), 0, int(number[t])) not in all_known:
-            losses.append(score.loss(right, score(entity[h], relation[0], entity[t])))
+            losses.append(score.loss(positive, score(entity[h], relation[0], entity[t])))
     assert 40 < len(losses) < 160
     torch.testing.assert_close(found, torch.stack(losses).mean())

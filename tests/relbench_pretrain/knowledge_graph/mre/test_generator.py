@@ -61,8 +61,8 @@ def test_generator_loss_is_the_sum_of_its_terms():
 def test_vectors_of_a_relation_differ_by_their_noise_and_belong_to_its_text():
     generator = RelationGenerator(6, 10, 3)
     generator.build(4)
-    draws = torch.Generator().manual_seed(0)
-    found = generator(torch.randn(2, 4), 5, draws)
+    random = torch.Generator().manual_seed(0)
+    found = generator(torch.randn(2, 4), 5, random)
     assert found.shape == (2, 5, 6)
     assert found.std(1).min() > 0
     torch.testing.assert_close(found.mean(2), torch.zeros(2, 5), atol=1e-5, rtol=0)  # LayerNorm comes last
@@ -87,8 +87,8 @@ def test_extractor_of_shares_is_one_of_pairs():
 
 def test_pair_loss_in_closed_form():
     support = torch.tensor([[[1.0, 0.0], [3.0, 0.0]]])
-    right, wrong = torch.tensor([[[4.0, 9.0], [1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [2.0, 0.0]]])
+    positive, negative = torch.tensor([[[4.0, 9.0], [1.0, 0.0]]]), torch.tensor([[[1.0, 0.0], [2.0, 0.0]]])
     every = torch.tensor([[True, True]])
     # middle (2, 0): margins are 5 + 2 - 8 and 5 + 4 - 2
-    assert pair_loss(support, right, wrong, every).item() == pytest.approx((0 + 7) / 2)
-    assert pair_loss(support, right, wrong, torch.tensor([[True, False]])).item() == 0
+    assert pair_loss(support, positive, negative, every).item() == pytest.approx((0 + 7) / 2)
+    assert pair_loss(support, positive, negative, torch.tensor([[True, False]])).item() == 0

@@ -1,4 +1,4 @@
-"""Pictures and texts of a graph as tensors."""
+"""Images and texts of a graph as tensors."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def inputs(graph, cache, **options):
     return GraphInputs.of(graph, entity, relation, ["a new one"], cache_dir=str(cache), **options)
 
 
-def test_pictures_and_words_of_entities_chosen(graph, tmp_path):
+def test_images_and_words_of_entities_chosen(graph, tmp_path):
     found = inputs(graph, tmp_path, tokenizer=GraphWords(20), image_size=16)
     chosen = torch.tensor([3, 0, 59])
-    said = found.of_entities(chosen)
-    assert said["image"].present.tolist() == [graph.images[i] is not None for i in chosen]
-    for row, i in zip(said["image"].values, chosen.tolist(), strict=True):
+    batch = found.of_entities(chosen)
+    assert batch["image"].present.tolist() == [graph.images[i] is not None for i in chosen]
+    for row, i in zip(batch["image"].values, chosen.tolist(), strict=True):
         if graph.images[i] is not None:
-            with Image.open(graph.images[i]) as picture:
-                expected = np.asarray(picture.convert("RGB").resize((16, 16))).transpose(2, 0, 1)
+            with Image.open(graph.images[i]) as image:
+                expected = np.asarray(image.convert("RGB").resize((16, 16))).transpose(2, 0, 1)
             assert (row.numpy() == expected).all()
-    assert said["text"].values.size(1) == max(int((row > 0).sum()) for row in said["text"].values) < 20
-    assert found.specs["text"].vocabulary > int(said["text"].values.max())
+    assert batch["text"].values.size(1) == max(int((row > 0).sum()) for row in batch["text"].values) < 20
+    assert found.specs["text"].vocabulary > int(batch["text"].values.max())
     relation = found.of_relations(torch.arange(graph.num_relations + 1))["text"].values
     assert len(relation) == graph.num_relations + 1 and (relation[0] > 0).any()
 
@@ -62,7 +62,7 @@ def test_without_a_tokenizer_texts_are_vectors_and_modalities_can_be_left_out(gr
     assert set(found.entity) == {"text"} and found.specs["text"].kind == "vector"
     assert set(inputs(graph, tmp_path, use_texts=False, image_size=16).entity) == {"image"}
     with pytest.raises(KnowledgeGraphError, match="image_size"):
-        inputs(graph, tmp_path, image_size=0)  # the demo has no vectors of pictures
+        inputs(graph, tmp_path, image_size=0)  # the demo has no vectors of images
     present = inputs(graph, tmp_path, image_size=16).entity["text"].present
     assert present.tolist() == [bool(text) for text in graph.descriptions] and not present.all()
 
