@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -32,16 +32,62 @@ class KnowledgeGraphDataModule(ResumableDataModule):
     """A knowledge graph as a zero-shot benchmark: validation ranks relations held out whole, the test unseen ones.
 
     No triple of a relation that is ranked, nor any validation triple in training, is among those that a model sees; in
-    the test the triples of validation relations are. Subclasses save their arguments as hyperparameters and bring the
-    training batches.
+    the test the triples of validation relations are. Subclasses bring the training batches, and take these
+    arguments besides their own.
 
     Args:
+        folder: The graph's folder, see :func:`read_knowledge_graph`, or ``demo`` for the built-in one.
+        entity_texts: A table of entities' names and descriptions elsewhere.
+        relation_texts: A table of relations' descriptions elsewhere, or ``wn18rr``.
+        rewrite: Rewrites the descriptions of unseen relations, to see how much depends on them.
+        unseen_relations: Makes a zero-shot split with so many unseen relations; 0 keeps that of the folder.
+        validation_relations: How many seen relations are held out, where the folder holds none out; with 0 all are
+            trained on and nothing is validated, which is for the last run, when all else has been chosen.
+        split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
+        split_seed: Seeds the choice of relations, and the candidates of validation and test, apart from ``seed``, so
+            that runs can be compared.
+        direction: The ends that are ranked in validation and test: ``"tail"``, ``"head"`` or ``"both"``.
+        num_candidates: Negatives per query in validation and test; 0 ranks all entities, filtered.
+        drop_duplicates: Whether a test triple that comes twice is asked for once.
+        batches_per_epoch: Training batches per epoch.
+        eval_queries: Queries per batch in validation and test.
+        max_val_queries: The most validation queries per relation.
+        predict_texts: Descriptions of new relations, for ``predict``.
+        predict_heads: Entities, by name or identifier, whose tails ``predict`` looks for (or heads, if ``direction``
+            says so); by default ten that are often heads of the seen relations with the nearest texts.
+        predict_top: How many entities ``predict`` names.
         text_embedder: Turns texts into vectors; hashed words by default.
-        rewrite: Rewrites the descriptions of unseen relations, or None.
+        num_workers: Processes that make batches beside the training process.
+        seed: Determines the training batches.
+        cache_dir: Where vectors of texts are kept.
     """
 
-    def __init__(self, text_embedder: TextEmbedder | None, rewrite: Rewrite | None) -> None:
+    def __init__(
+        self,
+        folder: str = "demo",
+        entity_texts: str | None = None,
+        relation_texts: str | None = None,
+        rewrite: Rewrite | None = None,
+        unseen_relations: int = 0,
+        validation_relations: int = 20,
+        split_by: Literal["random", "frequency"] = "random",
+        split_seed: int = 0,
+        direction: Literal["tail", "head", "both"] = "tail",
+        num_candidates: int = 1000,
+        drop_duplicates: bool = True,
+        batches_per_epoch: int = 100,
+        eval_queries: int = 32,
+        max_val_queries: int = 100,
+        predict_texts: list[str] | None = None,
+        predict_heads: list[str] | None = None,
+        predict_top: int = 10,
+        text_embedder: TextEmbedder | None = None,
+        num_workers: int = 0,
+        seed: int = 0,
+        cache_dir: str | None = None,
+    ) -> None:
         super().__init__()
+        self.save_hyperparameters(logger=False)  # with those of the subclass that is made
         self.rewrite = rewrite
         self.embedder = text_embedder or HashTextEmbedder(256)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,6 @@ from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, unique_
 from relbench_pretrain.knowledge_graph.data.images import ImageEmbedder, RandomConvolutions, image_vectors
 from relbench_pretrain.knowledge_graph.data.neighborhood import Neighborhood
 from relbench_pretrain.knowledge_graph.data.queries import Direction
-from relbench_pretrain.knowledge_graph.data.texts import Rewrite
 from relbench_pretrain.knowledge_graph.episodes import EpisodeBatches, EpisodeBuilder, TrainingEpisodes
 from relbench_pretrain.knowledge_graph.features.domain_range import first_words, last_words
 from relbench_pretrain.knowledge_graph.features.lexical_overlap import LexicalOverlap
@@ -23,30 +22,18 @@ from relbench_pretrain.knowledge_graph.features.pair_features import PairFeature
 from relbench_pretrain.knowledge_graph.mre.batches import MultimodalTraining, PhasedBatches
 from relbench_pretrain.knowledge_graph.rankers.pair_scorer import EntityContext
 from relbench_pretrain.knowledge_graph.specification import EpisodicSpecification, MultimodalSpecification
-from relbench_pretrain.relational.text import TextEmbedder
 from relbench_pretrain.renamed import translated
 
 
 class EpisodicKGDataModule(KnowledgeGraphDataModule):
     """Episodes of seen relations, each trained as if it were unseen: its own triples are hidden.
 
-    Validation ranks relations that are held out whole, and the test unseen ones. It is for ``EpisodicExtrapolation``.
+    Validation ranks relations that are held out whole, and the test unseen ones. Training asks for tails and for heads,
+    whatever ``direction`` says: there are few relations to learn from, and each is another one from its other end.
+    ``EpisodicExtrapolation`` takes it.
 
     Args:
         folder: The graph's folder, see :func:`read_knowledge_graph`, or ``demo`` for the built-in one.
-        entity_texts: A table of entities' names and descriptions elsewhere.
-        relation_texts: A table of relations' descriptions elsewhere, or ``wn18rr``.
-        rewrite: Rewrites the descriptions of unseen relations, to see how much depends on them.
-        unseen_relations: Makes a zero-shot split with so many unseen relations; 0 keeps that of the folder.
-        validation_relations: How many seen relations are held out, where the folder holds none out; with 0 all are
-            trained on and nothing is validated, which is for the last run, when all else has been chosen.
-        split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
-        split_seed: Seeds the choice of relations, and the candidates of validation and test, apart from ``seed``, so
-            that runs can be compared.
-        direction: The ends that are ranked in validation and test: ``"tail"``, ``"head"`` or ``"both"``.
-            Training asks for both: there are few relations to learn from, and each is another one from its other end.
-        num_candidates: Negatives per query in validation and test; 0 ranks all entities, filtered.
-        drop_duplicates: Whether a test triple that comes twice is asked for once.
         relations_per_batch: Episodes per batch.
         queries_per_relation: Queries per episode.
         negatives_per_query: Negatives per query in training, drawn uniformly from all entities.
@@ -57,32 +44,12 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
         modalities: The modalities of entities that the features of pairs may read: all of ``image``, ``text`` and
             ``structure``, or some, to compare their use.
         image_embedder: Turns images into vectors for the features of pairs; random convolutions by default.
-        batches_per_epoch: Training batches per epoch.
-        eval_queries: Queries per batch in validation and test.
-        max_val_queries: The most validation queries per relation.
-        predict_texts: Descriptions of new relations, for ``predict``.
-        predict_heads: Entities, by name or identifier, whose tails ``predict`` looks for (or heads, if ``direction``
-            says so); by default ten that are often heads of the seen relations with the nearest texts.
-        predict_top: How many entities ``predict`` names.
-        text_embedder: Turns texts into vectors; hashed words by default.
-        num_workers: Processes that make batches beside the training process.
-        seed: Determines the training batches.
-        cache_dir: Where vectors of texts are kept.
+        **kwargs: See :class:`KnowledgeGraphDataModule`.
     """
 
     def __init__(
         self,
         folder: str = "demo",
-        entity_texts: str | None = None,
-        relation_texts: str | None = None,
-        rewrite: Rewrite | None = None,
-        unseen_relations: int = 0,
-        validation_relations: int = 20,
-        split_by: Literal["random", "frequency"] = "random",
-        split_seed: int = 0,
-        direction: Literal["tail", "head", "both"] = "tail",
-        num_candidates: int = 1000,
-        drop_duplicates: bool = True,
         relations_per_batch: int = 8,
         queries_per_relation: int = 4,
         negatives_per_query: int = 100,
@@ -91,19 +58,9 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
         nearest_relations: int = 16,
         modalities: Sequence[str] = ("image", "text", "structure"),
         image_embedder: ImageEmbedder | None = None,
-        batches_per_epoch: int = 100,
-        eval_queries: int = 32,
-        max_val_queries: int = 100,
-        predict_texts: list[str] | None = None,
-        predict_heads: list[str] | None = None,
-        predict_top: int = 10,
-        text_embedder: TextEmbedder | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-        cache_dir: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(text_embedder, rewrite)
-        self.save_hyperparameters(logger=False)
+        super().__init__(folder, **kwargs)
         self.image_embedder = image_embedder or RandomConvolutions()
         self.computed: dict[tuple[bool, Direction], PairFeatures] = {}
 
@@ -194,62 +151,20 @@ class MultimodalKGDataModule(KnowledgeGraphDataModule):
 
     Args:
         folder: The graph's folder, see :func:`read_knowledge_graph`, or ``demo`` for the built-in one.
-        entity_texts: A table of entities' names and descriptions elsewhere.
-        relation_texts: A table of relations' descriptions elsewhere, or ``wn18rr``.
-        rewrite: Rewrites the descriptions of unseen relations, to see how much depends on them.
-        unseen_relations: Makes a zero-shot split with so many unseen relations; 0 keeps that of the folder.
-        validation_relations: How many seen relations are held out, where the folder holds none out; with 0 all are
-            trained on and nothing is validated, which is for the last run, when all else has been chosen.
-        split_by: How relations of a new split are chosen: ``"random"`` or ``"frequency"``.
-        split_seed: Seeds the choice of relations, and the candidates of validation and test, apart from ``seed``, so
-            that runs can be compared.
-        direction: The ends that are ranked in validation and test: ``"tail"``, ``"head"`` or ``"both"``.
-        num_candidates: Negatives per query in validation and test; 0 ranks all entities, filtered.
-        drop_duplicates: Whether a test triple that comes twice is asked for once.
         training: The phases in which the parts of the model are trained, and the inputs that they read.
         leak_unseen: Whether the neighbours of an entity, for the pair extractor, include those in triples of validation
             and unseen relations, as in published code. For comparison only: the answers leak.
-        batches_per_epoch: Training batches per epoch.
-        eval_queries: Queries per batch in validation and test.
-        max_val_queries: The most validation queries per relation.
-        predict_texts: Descriptions of new relations, for ``predict``.
-        predict_heads: Entities, by name or identifier, whose tails ``predict`` looks for (or heads, if ``direction``
-            says so); by default ten that are often heads of the seen relations with the nearest texts.
-        predict_top: How many entities ``predict`` names.
-        text_embedder: Turns texts into vectors; hashed words by default.
-        num_workers: Processes that make batches beside the training process.
-        seed: Determines the training batches.
-        cache_dir: Where vectors of texts are kept.
+        **kwargs: See :class:`KnowledgeGraphDataModule`.
     """
 
     def __init__(
         self,
         folder: str = "demo",
-        entity_texts: str | None = None,
-        relation_texts: str | None = None,
-        rewrite: Rewrite | None = None,
-        unseen_relations: int = 0,
-        validation_relations: int = 20,
-        split_by: Literal["random", "frequency"] = "random",
-        split_seed: int = 0,
-        direction: Literal["tail", "head", "both"] = "tail",
-        num_candidates: int = 1000,
-        drop_duplicates: bool = True,
         training: MultimodalTraining | None = None,
         leak_unseen: bool = False,
-        batches_per_epoch: int = 100,
-        eval_queries: int = 32,
-        max_val_queries: int = 100,
-        predict_texts: list[str] | None = None,
-        predict_heads: list[str] | None = None,
-        predict_top: int = 10,
-        text_embedder: TextEmbedder | None = None,
-        num_workers: int = 0,
-        seed: int = 0,
-        cache_dir: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(text_embedder, rewrite)
-        self.save_hyperparameters(logger=False)
+        super().__init__(folder, **kwargs)
         self.training = training or MultimodalTraining()
 
     @property
