@@ -37,8 +37,14 @@ def test_what_needs_a_run_that_failed_is_not_started(tmp_path, monkeypatch, caps
     assert "0 of 4 done, waiting for other (0 s), first (0 s)" in told and "first FAILED: error: too large" in told[2]
     assert "[4/4] " in told[-2] + told[-1] and "third FAILED, as a run that it needs has" in "\n".join(told)
     made.clear()
-    monkeypatch.setattr(runner, "execute", lambda run, *options: not made.append(run.folder))
-    assert not runner.run_all(plan, tmp_path, jobs=3)
+
+    def slow(run, *options):
+        time.sleep(0.2 * (run is first))
+        made.append(run.folder)
+        return True
+
+    monkeypatch.setattr(runner, "execute", slow)
+    assert not runner.run_all(plan, tmp_path, jobs=4)
     assert made.index("first") < made.index("second") < made.index("third")
 
 
