@@ -10,7 +10,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from sklearn.decomposition import PCA
 
 
 def panels_of(number: int, width: float, height: float, columns: int = 3) -> tuple[Figure, list[Axes]]:
@@ -47,6 +46,8 @@ def plot_embeddings(vectors: np.ndarray, colour: pd.Series | None, title: str, p
     vectors = vectors[chosen]
     if len(vectors) < 3:
         return []
+    from sklearn.decomposition import PCA  # half of the time that this module would take to import
+
     maps = {"pca": PCA(2, random_state=0)}
     try:
         from umap import UMAP  # ten seconds to import, and an option
