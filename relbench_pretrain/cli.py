@@ -25,12 +25,12 @@ from callbacks import ExactResume, FiniteLoss, LastCheckpoint, NonFiniteError
 from callbacks.named_run import NamedRun
 from relbench_pretrain.commands.align import align
 from relbench_pretrain.commands.ask import ask
+from relbench_pretrain.commands.baseline import baseline
 from relbench_pretrain.commands.demo import demo
 from relbench_pretrain.commands.embed import embed
 from relbench_pretrain.commands.export import export
 from relbench_pretrain.commands.study import study
 from relbench_pretrain.datasets.shop.database import write_demo_database
-from relbench_pretrain.evaluation.baselines import baseline
 from relbench_pretrain.files import atomic_file
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraphError

@@ -22,19 +22,11 @@ class ContextContrast(ContrastiveObjective):
     the mean over those neighbours j of U_t x_j + b_t, where t is the table of j. The row itself
     is not in it.
 
-    Args:
-        temperature: The similarities are divided by it.
-        max_negatives: The most negatives that an anchor has; more are sampled, for each anchor anew.
-        gather_negatives: Also take candidates from the other processes of the default group.
+    See :class:`ContrastiveObjective` for the arguments.
     """
 
-    def __init__(self, temperature: float = 1.0, max_negatives: int = 255, gather_negatives: bool = False) -> None:
-        super().__init__(temperature, max_negatives, gather_negatives)
-        self.message = ModuleDict()
-        self.sources: list[str] = []
-        self.edge_types: set[EdgeType] = set()
-
     def _build(self, schema: GraphSchema, channels: int) -> None:
+        self.message = ModuleDict()
         self.edge_types = set(schema.edge_types)
         self.sources = list(dict.fromkeys(source for source, _, _ in schema.edge_types))
         for table in self.sources:

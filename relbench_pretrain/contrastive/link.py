@@ -36,20 +36,12 @@ from relbench_pretrain.relational.schema import EdgeType, ForeignKey, GraphSchem
 class LinkContrast(ContrastiveObjective):
     """Link-level contrast of Peleška and Šír (2025): s_ij = x_iᵀ W_r x_j / τ for a child i and a parent j.
 
-    The reverse direction uses W_rᵀ, hence the same similarities.
-
-    Args:
-        temperature: The similarities are divided by it.
-        max_negatives: The most negatives that an anchor has; more are sampled, for all links of a parent the same.
-        gather_negatives: Also take candidates from the other processes of the default group.
+    The reverse direction uses W_rᵀ, hence the same similarities. Where negatives are sampled, they are the same for
+    all links of a parent. See :class:`ContrastiveObjective` for the arguments.
     """
 
-    def __init__(self, temperature: float = 1.0, max_negatives: int = 255, gather_negatives: bool = False) -> None:
-        super().__init__(temperature, max_negatives, gather_negatives)
-        self.bilinear = ParameterDict()
-        self.foreign_keys: list[ForeignKey] = []
-
     def _build(self, schema: GraphSchema, channels: int) -> None:
+        self.bilinear = ParameterDict()
         self.foreign_keys = schema.foreign_keys
         bound = 1 / math.sqrt(channels)  # that of torch.nn.Bilinear
         for key in self.foreign_keys:

@@ -16,17 +16,11 @@ from relbench_pretrain.relational.schema import GraphSchema
 class RowContrast(ContrastiveObjective):
     """Row-level contrast of Peleška and Šír (2025): s_ij = (W_t x̃_i)·(W_t x_j) / τ for rows i, j of table t.
 
-    Args:
-        temperature: The similarities are divided by it.
-        max_negatives: The most negatives that an anchor has; more are sampled, for each anchor anew.
-        gather_negatives: Also take candidates from the other processes of the default group.
+    See :class:`ContrastiveObjective` for the arguments.
     """
 
-    def __init__(self, temperature: float = 1.0, max_negatives: int = 255, gather_negatives: bool = False) -> None:
-        super().__init__(temperature, max_negatives, gather_negatives)
-        self.projection = ModuleDict()
-
     def _build(self, schema: GraphSchema, channels: int) -> None:
+        self.projection = ModuleDict()
         for table in schema.node_types:
             self.projection[table] = Linear(channels, channels, bias=False)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import warnings
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -52,26 +50,20 @@ PARAMETERS: dict[str, Any] = {
 }
 
 
-def baseline(
-    method: Method,
-    task: str,
-    dataset: str = "demo",
-    output_file: str | None = None,
-    label_fraction: float = 1.0,
-    seed: int = 0,
-) -> None:
-    """Scores a baseline on validation and on test in each time regime, and prints and writes the metrics as JSON.
+def baseline_metrics(
+    method: Method, task: str, dataset: str = "demo", label_fraction: float = 1.0, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Scores a baseline on validation and on test in each time regime.
 
     Args:
-        method: ``entity_mean``: the mean of the entity's earlier labels, else of all; ``lightgbm_row``: LightGBM on
-            the entity's own row; ``lightgbm_aggregates``: LightGBM on time-aware aggregates along the foreign keys;
-            of a recommendation ``popularity``: the destinations that most sources have met within three foreign keys,
-            and ``past_interactions``: first those that the source itself has met, the most often met first.
+        method: The method, as the command ``baseline`` describes them.
         task: The task's name.
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
-        output_file: Where the metrics are written; nowhere by default.
         label_fraction: The share of the training labels that are used.
         seed: Which labels these are, and the seed of LightGBM.
+
+    Returns:
+        The metrics of ``val``, ``rolling`` and, where the task has it, ``cutoff``.
 
     Raises:
         TaskError: If the method is not one for the task.
@@ -89,16 +81,10 @@ def baseline(
         predictions = _recommend(method, source, loaded)
     else:
         predictions = _predict(method, source, loaded, task, label_fraction, seed)
-    found = {
+    return {
         name: relbench_metrics(loaded, "val" if name == "val" else "test", prediction)
         for name, prediction in predictions.items()
     }
-    text = json.dumps(found, indent=1)
-    print(text)
-    if output_file is not None:
-        path = Path(output_file)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n")
 
 
 def _predict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,10 +12,10 @@ from torch.utils.data import Sampler
 from torch_geometric.data import HeteroData
 from torch_geometric.sampler import HeteroSamplerOutput, NodeSamplerInput
 
-from relbench_pretrain.sampling.csc import GraphIndex, RowSampler
+from relbench_pretrain.sampling.csc import GraphIndex
 from relbench_pretrain.sampling.device_draw import LAST, Links, Pool, front
 from relbench_pretrain.sampling.device_graph import DeviceGraph, Frontier, upload
-from relbench_pretrain.sampling.hgsampling import ANY_TABLE, Budget, round_budgets, seed_arrays
+from relbench_pretrain.sampling.hgsampling import ANY_TABLE, BudgetSampler, seed_arrays
 from relbench_pretrain.sampling.kernels import batch_state
 from relbench_pretrain.sampling.loader import join_batch
 from relbench_pretrain.sampling.output import SampledTimes
@@ -24,7 +24,7 @@ WEIGHT_OF_ONE = 1 << 44
 """Budgets are whole numbers: a sum of floats would depend on the order in which a device adds them."""
 
 
-class DeviceHGSampler(RowSampler):
+class DeviceHGSampler(BudgetSampler):
     """The subgraphs of :class:`HGSampler`, drawn on the device that holds the graph.
 
     Same arguments, same distribution, other draws: a batch follows from the seed, the ids of its seeds and the kind
@@ -34,34 +34,17 @@ class DeviceHGSampler(RowSampler):
 
     Args:
         index: The graph.
-        num_per_round: How many rows each table draws per round: a number, one per round, or either of them by table.
-        num_rounds: The number of rounds.
-        max_children: Of a row with more child rows than this under one foreign key, that many evenly spaced ones
-            from a random start enter the budgets. Time and memory grow with it.
-        seed: CompositeMasking with the ids of a batch's seeds it determines the batch.
+        *args: See :class:`BudgetSampler`; time and memory grow with ``max_children``.
         device: Where the graph is copied to.
-
-    Raises:
-        ValueError: If a budget is negative, too short or names an unknown table.
+        **kwargs: The same by name.
     """
 
-    def __init__(
-        self,
-        index: GraphIndex,
-        num_per_round: Budget = 64,
-        num_rounds: int = 3,
-        max_children: int = 50,
-        seed: int = 0,
-        device: torch.device | str = "cuda",
-    ) -> None:
-        if num_rounds < 1 or max_children < 1:
-            raise ValueError(f"num_rounds and max_children must be at least 1, got {num_rounds} and {max_children}")
-        super().__init__(index, seed)
-        self.budgets = round_budgets(num_per_round, num_rounds, index.node_types)
+    def __init__(self, index: GraphIndex, *args: Any, device: torch.device | str = "cuda", **kwargs: Any) -> None:
+        super().__init__(index, *args, **kwargs)
         self.graph = DeviceGraph.from_index(index, torch.device(device))
         # No more room than the whole database can fill. So rows later than every limit may change which rows are
         # drawn where tables or families are that small, though not with what probability.
-        self.max_children = max(1, min(max_children, self.graph.max_degree))
+        self.max_children = max(1, min(self.max_children, self.graph.max_degree))
         places = np.minimum(self.budgets, np.diff(index.flat.offset))
         self._tables = [np.repeat(np.arange(places.shape[1]), row) for row in places]
         self._frontiers = [self._frontier(tables) for tables in self._tables]

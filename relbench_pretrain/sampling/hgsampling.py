@@ -24,16 +24,8 @@ from relbench_pretrain.sampling.output import flat_output
 Budget = int | Sequence[int] | Mapping[str, int | Sequence[int]]
 
 
-class HGSampler(RowSampler):
-    """Draws subgraphs in which every table has about the same number of rows.
-
-    From the seeds on, each table keeps a budget: its rows next to the rows drawn so far, each with the sum of
-    1 / degree over these. In every round each table draws rows in proportion to the square of their budget, and
-    the subgraph holds all edges among the rows drawn (Algorithms 1 and 2).
-
-    Every row carries a *time limit*, its seed's, and is never later than it; where it was reached from several
-    seeds, the earliest. An edge is kept in the direction in which it does not carry news from a later limit to an
-    earlier one, so nothing after a row's own limit flows into it.
+class BudgetSampler(RowSampler):
+    """Base of the samplers whose tables draw rows by budgets, round by round.
 
     Args:
         index: The graph.
@@ -41,7 +33,7 @@ class HGSampler(RowSampler):
         num_rounds: The number of rounds.
         max_children: Of a row with more child rows than this under one foreign key, that many evenly spaced ones
             from a random start enter the budgets, so a batch costs the same however large the database is.
-        seed: CompositeMasking with the ids of a batch's seeds it determines the batch, on any worker, in any order.
+        seed: Together with the ids of a batch's seeds it determines the batch, on any worker, in any order.
 
     Raises:
         ValueError: If a budget is negative, too short or names an unknown table.
@@ -60,8 +52,24 @@ class HGSampler(RowSampler):
         super().__init__(index, seed)
         self.budgets = round_budgets(num_per_round, num_rounds, index.node_types)
         self.max_children = max_children
-        self._capacity = 1 << 15
-        self._work: Scratch | None = None
+
+
+class HGSampler(BudgetSampler):
+    """Draws subgraphs in which every table has about the same number of rows.
+
+    From the seeds on, each table keeps a budget: its rows next to the rows drawn so far, each with the sum of
+    1 / degree over these. In every round each table draws rows in proportion to the square of their budget, and
+    the subgraph holds all edges among the rows drawn (Algorithms 1 and 2).
+
+    Every row carries a *time limit*, its seed's, and is never later than it; where it was reached from several
+    seeds, the earliest. An edge is kept in the direction in which it does not carry news from a later limit to an
+    earlier one, so nothing after a row's own limit flows into it.
+
+    See :class:`BudgetSampler` for the arguments.
+    """
+
+    _capacity = 1 << 15
+    _work: Scratch | None = None
 
     def sample_from_nodes(self, inputs: NodeSamplerInput, **kwargs) -> HeteroSamplerOutput:
         """Draws the subgraph around a batch of seeds.

@@ -36,26 +36,28 @@ def uniform(state):
 
 
 @compiled
-def find(keys, values, key):
-    """Looks a key up in an open-addressing table; −1 if it is not there."""
+def _slot(keys, key):
+    """Returns where a key is in an open-addressing table of a power of two of entries, or where it would go."""
     mask = np.uint64(len(keys) - 1)
     slot = mix(np.uint64(key)) & mask
-    while keys[slot] != EMPTY:
-        if keys[slot] == key:
-            return values[slot]
+    while keys[slot] != EMPTY and keys[slot] != key:
         slot = (slot + np.uint64(1)) & mask
-    return EMPTY
+    return slot
+
+
+@compiled
+def find(keys, values, key):
+    """Looks a key up in an open-addressing table; −1 if it is not there."""
+    slot = _slot(keys, key)
+    return values[slot] if keys[slot] == key else EMPTY
 
 
 @compiled
 def find_or_insert(keys, values, key, value):
     """Looks a key up, or adds it with this value where it is not there. Returns the value it has."""
-    mask = np.uint64(len(keys) - 1)
-    slot = mix(np.uint64(key)) & mask
-    while keys[slot] != EMPTY:
-        if keys[slot] == key:
-            return values[slot]
-        slot = (slot + np.uint64(1)) & mask
+    slot = _slot(keys, key)
+    if keys[slot] == key:
+        return values[slot]
     keys[slot] = key
     values[slot] = value
     return value
@@ -146,18 +148,13 @@ def draw_uniform(count, size, state, chosen, marks):
         chosen: Where the positions are written ``(count,)``, in no particular order.
         marks: Scratch space, a power of two of at least ``2 * count`` entries, all ``EMPTY``; it is left so.
     """
-    mask = np.uint64(len(marks) - 1)
     for i in range(count):
         last = size - count + i
         position = np.int64(uniform(state) * (last + 1))
-        slot = mix(np.uint64(position)) & mask
-        while marks[slot] != EMPTY and marks[slot] != position:
-            slot = (slot + np.uint64(1)) & mask
+        slot = _slot(marks, position)
         if marks[slot] == position:
-            position = last
-            slot = mix(np.uint64(position)) & mask
-            while marks[slot] != EMPTY:
-                slot = (slot + np.uint64(1)) & mask
+            position = last  # which none before could be
+            slot = _slot(marks, position)
         marks[slot] = position
         chosen[i] = position
     marks[:] = EMPTY

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from relbench_pretrain.evaluation.baselines import baseline
+from relbench_pretrain.commands.baseline import baseline
 from relbench_pretrain.relational.tasks import TaskError
 
 
