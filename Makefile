@@ -43,7 +43,7 @@ release:
 	$(PYTHON) -m venv $(RELEASE)/venv
 	$(RELEASE)/venv/bin/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 	$(RELEASE)/venv/bin/python -m pip install --quiet -c constraints.txt dist/relbench_pretrain-*.whl
-	cd $(RELEASE)/empty && $(RELEASE)/venv/bin/relbench-pretrain demo --steps 30 --epochs 1
+	cd $(RELEASE)/empty && env -u PYTHONPATH $(RELEASE)/venv/bin/relbench-pretrain demo --steps 30 --epochs 1
 	@echo 'The wheel is in dist/'
 
 $(VENV)/.installed: pyproject.toml constraints.txt

@@ -239,3 +239,17 @@ def test_the_readme_is_a_page():
     for path, text in tables:
         lines = (ROOT / path).read_text().splitlines()
         assert all(line in lines for line in text.strip().splitlines()), f"{path} has changed: copy its lines"
+
+
+def test_options_that_pages_name_exist(monkeypatch):
+    import datamodules
+    import lightning_modules
+
+    monkeypatch.syspath_prepend(str(DOCS / "extensions"))
+    reference = pytest.importorskip("reference")
+    for section, package in (("data", datamodules), ("model", lightning_modules)):
+        kinds = [getattr(package, kind) for kind in package.__all__]
+        options = {name for kind in kinds for name, *_ in reference.options(kind)}
+        for page in PAGES:
+            named = set(re.findall(rf"`{section}\.(\w+)[\w.]*`", page.read_text()))
+            assert named <= options, f"{page.name} names {named - options} of {section}"

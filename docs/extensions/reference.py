@@ -178,23 +178,32 @@ def hints(function: Any) -> dict[str, Any]:
 
 
 def options(cls: type) -> list[tuple[str, Any, Any, str]]:
-    """Returns name, type, default and meaning of every argument of a class or function."""
+    """Returns name, type, default and meaning of the arguments of a class or function; a base's come after its own."""
     target = cls.__init__ if inspect.isclass(cls) else cls
-    types = hints(target)
+    types, written, told = hints(target), _lambdas(target), _meanings(cls)
+    parameters = {name: p for name, p in inspect.signature(target).parameters.items() if name != "self"}
+    handed_on = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    result = [
+        (name, types.get(name, p.annotation), written.get(name, p.default), told.get(name, ""))
+        for name, p in parameters.items()
+        if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)
+    ]
+    if handed_on and inspect.isclass(cls):
+        owner = next(kind for kind in cls.__mro__ if "__init__" in kind.__dict__)
+        base = next((kind for kind in owner.__mro__[1:] if ours(kind) and "__init__" in kind.__dict__), None)
+        result += [option for option in options(base) if option[0] not in parameters] if base else []
+    return result
+
+
+def _meanings(cls: type) -> dict[str, str]:
+    """Returns what the docstrings of a class, of its bases and of their constructors say of arguments."""
     told: dict[str, str] = {}
     for base in reversed(inspect.getmro(cls) if inspect.isclass(cls) else [cls]):
         for holder in (base.__dict__.get("__init__") if inspect.isclass(base) else None, base):
             text = getattr(holder, "__doc__", None)
             if text and (not inspect.isclass(base) or ours(base)):
                 told |= {p.arg_name: p.description or "" for p in parse(text, DocstringStyle.GOOGLE).params}
-    written = _lambdas(target)
-    result = []
-    for name, parameter in inspect.signature(target).parameters.items():
-        if name == "self" or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
-            continue
-        default = written.get(name, parameter.default)
-        result.append((name, types.get(name, parameter.annotation), default, told.get(name, "")))
-    return result
+    return told
 
 
 class Written(str):
