@@ -75,25 +75,14 @@ def write_demo_graph(
         folder / "entities.tsv", sep="\t", index=False
     )
     relations, triples = _neighbors(region, rng)
-    places = list(product(range(len(TOPICS)), range(len(REGIONS))))
-    looks = list(product(range(2), repeat=3))
-    number = num_seen + num_validation + num_unseen
     split = ["seen"] * num_seen + ["validation"] * num_validation + ["unseen"] * num_unseen
-    for i in range(number):
-        (head_topic, head_region), (tail_topic, tail_region) = (places[j] for j in rng.integers(0, len(places), 2))
-        tail_look = looks[rng.integers(len(looks))]
-        heads = np.flatnonzero((topic == head_topic) & (region == head_region))
-        tails = np.flatnonzero((look == tail_look).all(1) & (topic == tail_topic) & (region == tail_region))
-        shape, color, pattern = tail_look
-        text = (
-            f"From {TOPICS[head_topic]} in the {REGIONS[head_region]} to {SHAPES[shape]} {COLORS[color]} "
-            f"{PATTERNS[pattern]} {TOPICS[tail_topic]} in the {REGIONS[tail_region]}."
-        )
-        relations.append((f"leads_{i}", text, split[i]))
-        if split[i] != "seen":
+    for i, part in enumerate(split):
+        text, heads, tails = _leading(look, topic, region, rng)
+        relations.append((f"leads_{i}", text, part))
+        if part != "seen":
             heads = np.sort(rng.choice(heads, min(len(heads), num_heads), replace=False))
         pairs = [(int(h), f"leads_{i}", int(t)) for h in heads for t in tails if h != t]
-        most = num_triples if split[i] == "seen" else len(pairs)
+        most = num_triples if part == "seen" else len(pairs)
         triples += (
             [pairs[j] for j in sorted(rng.choice(len(pairs), min(len(pairs), most), replace=False))] if pairs else []
         )
@@ -117,6 +106,22 @@ def _neighbors(region: np.ndarray, rng: np.random.Generator) -> tuple[list[tuple
             others = rng.choice(members[members != entity], 3, replace=False)
             triples += [(int(entity), f"near_{word}", int(other)) for other in others]
     return relations, triples
+
+
+def _leading(
+    look: np.ndarray, topic: np.ndarray, region: np.ndarray, rng: np.random.Generator
+) -> tuple[str, np.ndarray, np.ndarray]:
+    """Draws a relation, and returns its sentence, its heads and its tails."""
+    places, looks = list(product(range(len(TOPICS)), range(len(REGIONS)))), list(product(range(2), repeat=3))
+    (head_topic, head_region), (tail_topic, tail_region) = (places[j] for j in rng.integers(0, len(places), 2))
+    shape, color, pattern = tail_look = looks[rng.integers(len(looks))]
+    heads = np.flatnonzero((topic == head_topic) & (region == head_region))
+    tails = np.flatnonzero((look == tail_look).all(1) & (topic == tail_topic) & (region == tail_region))
+    text = (
+        f"From {TOPICS[head_topic]} in the {REGIONS[head_region]} to {SHAPES[shape]} {COLORS[color]} "
+        f"{PATTERNS[pattern]} {TOPICS[tail_topic]} in the {REGIONS[tail_region]}."
+    )
+    return text, heads, tails
 
 
 def draw(shape: int, color: int, pattern: int, rng: np.random.Generator) -> np.ndarray:
