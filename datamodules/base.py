@@ -32,12 +32,12 @@ class ResumableDataModule(LightningDataModule):
 
     @abstractmethod
     def fingerprint(self) -> dict[str, str | int]:
-        """Returns what tells the data, once they are open, from others, by what a user would call it."""
+        """Identifies the data, once they are open: sizes and hashes, under names that a user understands."""
 
     @property
     @abstractmethod
     def specification(self) -> Any:
-        """What modules and callbacks may know of the data, once they are set up; see ``Specification``."""
+        """The description that modules and callbacks get of the data, once they are set up; see ``Specification``."""
 
     @property
     def hparams(self) -> AttributeDict:

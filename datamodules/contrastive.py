@@ -1,4 +1,4 @@
-"""Subgraphs of a relational database and their corrupted views."""
+"""The data of contrastive pretraining: subgraphs of a relational database and their corrupted views."""
 
 from __future__ import annotations
 
@@ -67,6 +67,11 @@ class ContrastiveDataModule(RelationalDataModule):
         val_batches: Batches per validation.
         **kwargs: See :class:`RelationalDataModule`.
     """
+
+    cut: int
+    view: CorruptedView
+    train_seeds: SeedRows
+    val_seeds: SeedRows
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Rows at points in time with what is earlier, and what came next as targets."""
+"""The data of forecasting: rows at points in time, the earlier rows around them, and targets from what came next."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class Targets:
 
 
 class ForecastDataModule(RelationalDataModule):
-    """Pretraining on what comes next; nothing later than the validation time is seen or foretold.
+    """Pretraining on what comes next; nothing later than the validation time is seen or forecast.
 
-    The last part of the time before validation is held out: training neither sees nor foretells a row of it.
+    The last part of the time before validation is held out: training neither sees nor forecasts a row of it.
 
     Args:
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
@@ -63,6 +63,11 @@ class ForecastDataModule(RelationalDataModule):
     Raises:
         ValueError: If there is no horizon, or a number is none.
     """
+
+    cut: int
+    training: Forecasts
+    held_out: Forecasts
+    chance: dict[str, torch.Tensor]
 
     def __init__(
         self,
@@ -88,7 +93,7 @@ class ForecastDataModule(RelationalDataModule):
             raise ValueError(f"max_staleness_days must be 0 or more, got {max_staleness_days}")
 
     def setup(self, stage: str) -> None:
-        """Opens the graph, and collects what there is to foretell.
+        """Opens the graph, and collects the targets.
 
         Raises:
             DatasetError: If nothing happens in the span that is held out.
@@ -112,7 +117,7 @@ class ForecastDataModule(RelationalDataModule):
 
     @property
     def specification(self) -> ForecastSpecification:
-        """What is known of the database and what is to come."""
+        """The description of the database and the losses of guessing its targets."""
         return ForecastSpecification(self.about, self.dataset.manifest.name, self.schema, self.chance)
 
     def train_dataloader(self) -> ResumableLoader:

@@ -65,7 +65,7 @@ class SameTimeBatches(BatchOrder):
     """Batches of seeds of one time, in another order every epoch, shared out to the processes.
 
     The candidates of a seed are seen at the times of the others in its batch. Were these different, a network would
-    learn to tell times apart, and not which destinations are sought at one time.
+    learn to distinguish times, and not which destinations are sought at one time.
 
     Args:
         time: The seeds' times ``(num_seeds,)``.
@@ -141,11 +141,11 @@ class RecommendationDataModule(TaskDataModule):
 
     @property
     def specification(self) -> RecommendationSpecification:
-        """What is known of the database, the task and its destinations."""
+        """The description of the database, the task and its destinations."""
         return RecommendationSpecification(**vars(super().specification), destinations=self.destination_loader)
 
     def check_task(self) -> None:
-        """Refuses what is no recommendation."""
+        """Refuses tasks that are no recommendations."""
         if not isinstance(self.task, RecommendationTask):
             raise TaskError(
                 f"task '{self.hparams.task}' is a {self.task.task_type.value}: use datamodules.EntityTaskDataModule"

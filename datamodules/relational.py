@@ -58,16 +58,8 @@ class RelationalDataModule(ResumableDataModule):
         self.save_hyperparameters(logger=False)  # with those of the subclass that is made
         if checkpoint is not None and stypes:
             raise ValueError("with data.checkpoint the column types are the checkpoint's: leave data.stypes out")
-        self.dataset_name = dataset
-        self.stypes = stypes
-        self.calendar = calendar
-        self.checkpoint = checkpoint
+        self.dataset_name, self.num_workers, self.seed = dataset, num_workers, seed
         self.text_embedder = text_embedder or HashTextEmbedder()
-        self.num_workers = num_workers
-        self.seed = seed
-        self.cache_dir = cache_dir
-        self.extra_tables = False
-        self._graph: RelationalGraph | None = None
 
     @cached_property
     def dataset(self) -> RelBenchDataset:
@@ -96,7 +88,7 @@ class RelationalDataModule(ResumableDataModule):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a model card says of the data; no path, and none of its rows."""
+        """A description of the data for a model card; no path, and none of its rows."""
         until = pd.Timestamp(self.val_time, unit="s").isoformat(sep=" ")
         return {
             "dataset": self.dataset.manifest.name,
@@ -105,7 +97,7 @@ class RelationalDataModule(ResumableDataModule):
 
     @property
     def specification(self) -> DatabaseSpecification:
-        """What is known of the database."""
+        """The description of the database."""
         return DatabaseSpecification(self.about, self.dataset.manifest.name, self.schema)
 
     def held_out_from(self, share: float) -> int:
@@ -140,23 +132,23 @@ class RelationalDataModule(ResumableDataModule):
 
     def setup(self, stage: str) -> None:
         """Opens the graph."""
-        if self._graph is None:
+        if not hasattr(self, "index"):
             self.index = GraphIndex.from_graph(self._load())
-            self._graph = self.index.graph
 
     def _load(self) -> RelationalGraph:
-        schema = stored_schema(self.checkpoint) if self.checkpoint else None
+        hparams = self.hparams
+        schema = stored_schema(hparams.checkpoint) if hparams.checkpoint else None
         return load_graph(
             self.dataset,
             fitted_until=self.val_time,
-            stypes=self.stypes,
+            stypes=hparams.stypes,
             embedder=self.text_embedder,
             schema=schema,
-            cache_dir=self.cache_dir,
-            calendar=self.calendar,
+            cache_dir=hparams.cache_dir,
+            calendar=hparams.calendar,
             hidden=self.hidden_columns(),
             further=self.further_tables(),
-            extend_schema=self.extra_tables and schema is not None,
+            extend_schema=hparams.get("extra_tables", False) and schema is not None,
         )
 
     def hidden_columns(self) -> list[tuple[str, str]]:

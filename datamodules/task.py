@@ -89,7 +89,6 @@ class TaskDataModule(RelationalDataModule):
             raise ValueError(f"label_fraction must be above 0 and at most 1, got {label_fraction}")
         if max_staleness_days < 0:
             raise ValueError(f"max_staleness_days must be 0 or more, got {max_staleness_days}")
-        self.extra_tables = extra_tables
 
     @cached_property
     def task(self) -> EntityTask | RecommendationTask:
@@ -104,7 +103,7 @@ class TaskDataModule(RelationalDataModule):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a model card says of the data."""
+        """A description of the data for a model card."""
         share = f"{self.hparams.label_fraction:.2%} of the labels of its training split"
         return super().about | {
             "task": f"{self.hparams.task}, {share}",
@@ -113,7 +112,7 @@ class TaskDataModule(RelationalDataModule):
 
     @property
     def specification(self) -> TaskSpecification:
-        """What is known of the database and the task."""
+        """The description of the database and the task."""
         return TaskSpecification(
             self.about, self.dataset.manifest.name, self.schema, self.task_spec, self.task, tuple(self.regimes),
             self.hparams.predict_split,
@@ -134,7 +133,7 @@ class TaskDataModule(RelationalDataModule):
         """Raises a TaskError if the task is not of the kind that this data is for."""
 
     def hidden_columns(self) -> list[tuple[str, str]]:
-        """Returns what the labels are made from: an autocomplete task's target is a column of the database."""
+        """Returns the columns that labels are made from: an autocomplete task's target is one of the database."""
         return hidden_columns(self.task)
 
     def further_tables(self) -> dict[str, Table]:
@@ -144,7 +143,7 @@ class TaskDataModule(RelationalDataModule):
         return {"past_labels": past_labels(self.task, self.hparams.task, self.training_rows())}
 
     def fingerprint(self) -> dict[str, str | int]:
-        """Returns what tells the database from others, and the number of the task's training labels."""
+        """Identifies the database, and counts the task's training labels."""
         return {**super().fingerprint(), f"labels of {self.hparams.task}": len(self.task.get_table("train").df)}
 
     def sampler(self, split: Split, regime: Regime = "rolling") -> TemporalNeighborSampler:

@@ -1,4 +1,4 @@
-"""One vector for every row of a table, as a file and as a picture."""
+"""One vector for every row of a table, as a file and as a plot."""
 
 from __future__ import annotations
 

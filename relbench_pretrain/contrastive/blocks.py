@@ -67,7 +67,7 @@ def pad_stack(tensors: Sequence[Tensor], value: int = 0) -> Tensor:
 
     Args:
         tensors: Each ``(num_rows, ...)``.
-        value: What fills the missing rows. It reaches the device as a kernel's argument, so
+        value: Fills the missing rows. It reaches the device as a kernel's argument, so
             that padding does not wait for it.
     """
     size = max(len(tensor) for tensor in tensors)

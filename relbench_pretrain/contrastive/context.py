@@ -1,4 +1,4 @@
-"""The context level: the neighbours of a row must tell it from the other rows of its table."""
+"""The context level: the neighbours of a row must single it out among the rows of its table."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _mean_of_means(
     tensor is ``(num_edges, channels)``.
 
     Args:
-        message: What the sources say, ``(num_sources, channels)``.
+        message: The messages of the sources, ``(num_sources, channels)``.
         source: Source of each edge, ``(num_edges,)``.
         slot: Type · ``num_targets`` + target of each edge, ``(num_edges,)``.
         num_types: The number of edge types.

@@ -37,7 +37,7 @@ class Normalization(ABC):
 
 
 class ChanceLevel(Normalization):
-    """Divides each anchor's loss by ln(N_neg + 1), what guessing costs it, and averages over anchors.
+    """Divides each anchor's loss by ln(N_neg + 1), the loss of guessing, and averages over anchors.
 
     The µ normalisation of Peleška and Šír 2025, Eq. 6: at every level 1 is guessing and 0 is perfect, whatever
     the batch. Anchors without a negative do not count.
@@ -57,7 +57,7 @@ class MeanLoss(Normalization):
 
 
 def anchor_counts(levels: Levels, shared: bool) -> dict[str, Tensor]:
-    """Returns what the losses of each level are divided by, 1 for a level without anchors.
+    """Counts the anchors of each level, by which its losses are divided; 1 for a level without any.
 
     Args:
         levels: The losses of the anchors by level.

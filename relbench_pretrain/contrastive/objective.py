@@ -1,4 +1,4 @@
-"""What the three contrastive objectives have in common."""
+"""The base of the three contrastive objectives."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class BatchOrder(Sampler):
 
     Attributes:
         epoch: The epoch that the next iteration gives.
-        taken: What of that epoch was taken before: pairs of a number of processes and of their steps.
+        taken: The part of that epoch that was taken before: pairs of a number of processes and of their steps.
         before: Batches that all processes took in earlier epochs.
 
     Raises:

@@ -9,7 +9,7 @@ from relbench_pretrain.epochs.order import BatchOrder
 
 
 class Loader(Protocol):
-    """What makes batches in the order of a sampler."""
+    """Makes batches in the order of a sampler."""
 
     def __iter__(self) -> Iterator[Any]: ...
 

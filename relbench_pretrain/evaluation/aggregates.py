@@ -1,4 +1,4 @@
-"""Time-aware aggregates over foreign keys, made by DuckDB: what a feature engineer would write, for any schema."""
+"""Time-aware aggregates over foreign keys, made by DuckDB: what one would engineer by hand, for any schema."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Aggregates:
             self.connection.register(f"rows_{name}", self._plain(name))
 
     def _plain(self, name: str) -> pd.DataFrame:
-        """A table with row numbers, times in seconds, and numbers for categories."""
+        """Returns a table with row numbers, times in seconds, and numbers for categories."""
         table, spec = self.db.table_dict[name], self.schema.tables[name]
         plain = {"row_": np.arange(len(table.df))}
         if spec.time_column is not None:
@@ -94,14 +94,14 @@ class Aggregates:
         asked = pd.DataFrame({"id_": np.arange(len(row)), "row_": row.numpy(), "at_": time.numpy()})
         asked["until_"] = visible.numpy()
         parts = [self._own(table, asked, "")]
-        met: set[str] = {table}
+        reached: set[str] = {table}
         for key in self._children(table):
             features, latest = self._history(key, asked, f"{key.child}.{key.column}")
             parts.append(features)
             for other in self._parents(key):
-                if other.parent in met:
+                if other.parent in reached:
                     continue
-                met.add(other.parent)
+                reached.add(other.parent)
                 there = asked.assign(row_=latest[f"key_{other.column}"].to_numpy())
                 parts += self._of_parent(other.parent, there, f"{key.child}.{other.column}>")
         for key in [key for key in self.schema.foreign_keys if key.child == table]:
@@ -156,10 +156,10 @@ class Aggregates:
         self.connection.register("asked", asked)
         found = self.connection.execute(
             f"""
-            WITH met AS (
+            WITH history AS (
               SELECT a.id_, a.at_, c.*, row_number() OVER (PARTITION BY a.id_ ORDER BY {order}) AS rank_
               FROM asked a JOIN "rows_{key.child}" c ON c."key_{key.column}" = a.row_ {limit}
-            ), found AS (SELECT id_, {", ".join(select)} FROM met GROUP BY id_)
+            ), found AS (SELECT id_, {", ".join(select)} FROM history GROUP BY id_)
             SELECT found.* EXCLUDE (id_) FROM asked LEFT JOIN found USING (id_) ORDER BY asked.id_
             """
         ).df()

@@ -1,4 +1,4 @@
-"""What a network has to beat: simple rules, and boosted trees on hand-made and on automatic features."""
+"""Baselines of a task: simple rules, and boosted trees on the entity's own row and on automatic aggregates."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def _fit(kind: str, x: pd.DataFrame, y: np.ndarray, x_val: pd.DataFrame, val: Ta
 
 
 class _Constant:
-    """What is left where all training labels are the same."""
+    """A model that predicts the one label that all training rows have."""
 
     def __init__(self, label: float) -> None:
         self.label = label
@@ -200,18 +200,18 @@ def _recommend(method: str, source: RelBenchDataset, task: RecommendationTask) -
 
 
 def _rank_interactions(batch: HeteroData, task: RecommendationTask, number: int, own: bool) -> np.ndarray:
-    """Ranks destinations by how many sources have met them, after those that the source itself has met the most."""
+    """Ranks destinations by their number of sources, after those with the most interactions with the source itself."""
     store, k = batch[task.dst_entity_table], task.eval_k
     ends = [batch[e].edge_index[1] for e in batch.edge_types if e[2] == task.dst_entity_table]
     links = torch.bincount(torch.cat(ends), minlength=len(store.n_id))
-    met = pd.DataFrame({"source": store.batch, "row": store.n_id, "links": links})
+    past = pd.DataFrame({"source": store.batch, "row": store.n_id, "links": links})
     if task.src_entity_table == task.dst_entity_table:
-        met = met.iloc[number:]  # a source's own row is no visit
-    popular = met["row"].value_counts().index.to_numpy()
+        past = past.iloc[number:]  # a source's own row is no interaction
+    popular = past["row"].value_counts().index.to_numpy()
     best = np.concatenate([popular, np.full(k, -1)])[:k]
     result = np.tile(best, (number, 1))
     if own:
-        for source, rows in met.sort_values("links", ascending=False, kind="stable").groupby("source")["row"]:
+        for source, rows in past.sort_values("links", ascending=False, kind="stable").groupby("source")["row"]:
             mine = list(rows)
             result[int(str(source))] = [*mine, *(row for row in best if row not in mine), *[-1] * k][:k]
     return result

@@ -100,31 +100,31 @@ def average_precisions(prediction: np.ndarray, true: Sequence[Sequence[int]]) ->
     return (precision * hit).sum(1) / np.minimum([len(named) for named in true], k)
 
 
-def bootstrap_interval(values: np.ndarray, draws: int = 2000) -> tuple[float, float]:
-    """Returns the 95 % percentile interval of the mean over rows, from as many draws of the rows, always the same."""
+def bootstrap_interval(values: np.ndarray, num_resamples: int = 2000) -> tuple[float, float]:
+    """Returns the 95 % percentile interval of the mean over rows, by bootstrap with a fixed seed."""
     rng = np.random.default_rng(0)
-    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(draws)]
+    means = [values[rng.integers(0, len(values), len(values))].mean() for _ in range(num_resamples)]
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
 def mae(true: np.ndarray, predicted: np.ndarray) -> float:
-    """The mean absolute error, in the unit of the target."""
+    """Computes the mean absolute error, in the unit of the target."""
     return float(skm.mean_absolute_error(true, predicted))
 
 
 def accuracy(true: np.ndarray, predicted: np.ndarray) -> float:
-    """The share of right classes."""
+    """Computes the share of right classes."""
     return float(skm.accuracy_score(true, predicted))
 
 
 def f1_macro(true: np.ndarray, predicted: np.ndarray) -> float:
-    """The F1 score, averaged over classes."""
+    """Computes the F1 score, averaged over classes."""
     return float(skm.f1_score(true, predicted, average="macro"))
 
 
 def roc_auc(true: np.ndarray, predicted: np.ndarray) -> float:
-    """The area under the ROC curve, averaged over labels that have both values."""
+    """Computes the area under the ROC curve, averaged over labels that have both values."""
     mixed = (true.min(0) == 0) & (true.max(0) == 1)
     if not mixed.any():
         return float("nan")

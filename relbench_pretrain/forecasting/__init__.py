@@ -1,4 +1,4 @@
-"""Pretraining on what comes next: how many rows, and which values they have."""
+"""Forecasting as pretraining: how many rows come next, and which values they have."""
 
 from relbench_pretrain.forecasting.objective import ForecastObjective
 from relbench_pretrain.forecasting.targets import NUM_CLASSES, Forecasts, column_classes, forecasts

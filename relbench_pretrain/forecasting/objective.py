@@ -1,4 +1,4 @@
-"""The loss of foretelling what comes next."""
+"""The loss of forecasting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from relbench_pretrain.forecasting.targets import NUM_CLASSES
 
 
 class ForecastObjective(nn.Module):
-    """Cross-entropy of every target from a linear map of the row's vector, over what guessing by frequency costs.
+    """Cross-entropy of every target from a linear map of the row's vector, over the loss of guessing by frequency.
 
     So 1 is guessing and 0 is perfect, for every target. A linear map, so that what it needs is in the vector.
     """
@@ -26,7 +26,7 @@ class ForecastObjective(nn.Module):
         """Creates the parameters; a second call changes nothing.
 
         Args:
-            chance: What guessing costs, per table and target ``(num_targets,)``.
+            chance: The loss of guessing, per table and target ``(num_targets,)``.
             channels: Width of the vectors.
         """
         for table, cost in chance.items() if not self.chance else ():
@@ -67,7 +67,7 @@ class ForecastObjective(nn.Module):
             table: The table.
 
         Returns:
-            The losses, 0 where a target is not known or not to be foretold, and where it is
+            The losses, 0 where a target is not known or not to be forecast, and where it is
             ``(num_rows, num_targets)`` each.
         """
         cost = self.chance[table].to(x.device, non_blocking=True)

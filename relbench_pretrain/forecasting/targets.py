@@ -1,4 +1,4 @@
-"""What comes after a point in time: how many child rows a row gets, and the values of the next one."""
+"""Targets of forecasting: how many child rows a row gets after a point in time, and the values of the next one."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ MIN_ENTROPY = 0.1
 
 @dataclass(frozen=True)
 class Forecasts:
-    """Rows at points in time, and what is to be foretold of each.
+    """Rows at points in time, with the targets to forecast for each.
 
     Args:
         seeds: The rows and the points in time, table after table.
         target: Per table with timed child rows the class of every target, int8, −1 where it is not known
             ``(num_seeds_of_table, num_targets)``.
-        names: Per table what each target is.
+        names: The names of the targets by table.
     """
 
     seeds: SeedRows
@@ -42,9 +42,9 @@ class Forecasts:
     names: dict[str, list[str]]
 
     def chance(self) -> dict[str, Tensor]:
-        """Returns what guessing by frequency costs, the entropy of every target in nats ``(num_targets,)``.
+        """Computes the loss of guessing by frequency, the entropy of every target in nats ``(num_targets,)``.
 
-        It is infinite where there is little to foretell, because the target hardly ever differs or is never known:
+        It is infinite where there is little to forecast, because the target hardly ever differs or is never known:
         over so small an entropy a few surprises would outweigh all other targets.
         """
         result = {}
@@ -102,7 +102,7 @@ def forecasts(
     seed: int = 0,
     max_per_table: int = 1_000_000,
 ) -> Forecasts:
-    """Collects rows at points in time, and what comes after, of a span of time.
+    """Collects rows at points in time within a span, with their targets.
 
     Every event of a row, a child row of it, gives one point in time: the event's and a lag, drawn evenly in its
     logarithm from a day to the longest horizon. Targets are the number of child rows within each horizon, and the
@@ -152,7 +152,7 @@ def forecasts(
         times.append(time)
     count = np.array([len(part) for part in rows])
     if count.sum() == 0:
-        raise ValueError(f"nothing that has a time happens between the times {after} and {until}: nothing to foretell")
+        raise ValueError(f"nothing that has a time happens between the times {after} and {until}: nothing to forecast")
     seeds = SeedRows(
         index.flat.offset[:-1], count, torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(times))
     )

@@ -124,7 +124,7 @@ def full_precision(like: Tensor) -> torch.autocast:
 
 
 class TextEncoder(LinearEmbeddingEncoder):
-    """Frozen vectors times a matrix per column, plus a bias.
+    """Vectors of texts, which are not trained, times a matrix per column, plus a bias.
 
     They are wider than the channels, so folding would cost more; but they repeat, within a column
     (countries, nationalities) and between the views of a row, and then each is encoded once.
@@ -160,7 +160,7 @@ class TextEncoder(LinearEmbeddingEncoder):
 
     def _encode(self, column: int, values: Tensor) -> Tensor:
         bias, matrix = self.biases[column], self.weight_list[column]
-        # One number tells whether there is a NaN or an infinity anywhere; a GPU would wait for it.
+        # The sum shows whether there is a NaN or an infinity anywhere; a GPU would wait for it.
         if values.device.type == "cpu" and values.sum().isfinite():
             return torch.addmm(bias, values, matrix)
         valid = values.isfinite().all(dim=1, keepdim=True)

@@ -17,7 +17,9 @@ from relbench_pretrain.relational.schema import GraphSchema
 
 
 class Backbone(SharedNetwork):
-    """Attribute encoders and tabular model, optionally relative time, graph encoder (Peleška and Šír 2025).
+    """Encodes every row of a subgraph as one vector in the context of its neighbours (Peleška and Šír 2025).
+
+    Attribute encoders and a tabular model, optionally relative time, then a graph encoder.
 
     Args:
         table_encoder: Features to one vector per row.
@@ -75,7 +77,7 @@ relbench-pretrain fit --config fine_tuning/demo --data.dataset DATASET --data.ta
         return None if self.schema is None else {"schema": self.schema.to_dict()}
 
     def data_facts(self) -> dict[str, Any]:
-        """Returns how large the database is, and what time its statistics are from."""
+        """Describes the database for a model card."""
         return {} if self.schema is None else self.schema.facts()
 
     def build_for(self, description: dict[str, Any]) -> None:

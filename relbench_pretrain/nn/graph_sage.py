@@ -17,7 +17,7 @@ from relbench_pretrain.relational.schema import EdgeType, GraphSchema
 
 
 class GraphEncoder(nn.Module, ABC):
-    """Lets the rows of a subgraph exchange what they know; has no parameters until :meth:`build`."""
+    """Passes messages among the rows of a subgraph; has no parameters until :meth:`build`."""
 
     @abstractmethod
     def build(self, schema: GraphSchema, channels: int) -> None:

@@ -1,7 +1,7 @@
 """Layers for groups of rows (tables, edge types), each group with parameters of its own.
 
 A row encoder is many small layers on a few hundred rows of each table. On a CPU most of their time
-goes into what surrounds the matrix products: random numbers drawn one at a time, and a module call
+goes into the operations around the matrix products: random numbers drawn one at a time, and a module call
 and several nodes in the autograd graph per step and table. Here one node does a layer of all
 groups, group after group, while a group's rows are still in the processor's cache. The values are
 those of the modules that the functions are given; autograd casts gradients to the parameters' type.

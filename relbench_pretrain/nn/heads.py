@@ -39,7 +39,7 @@ class MLPHead(nn.Module):
 
 
 class PastInteractions:
-    """The destinations that a source's subgraph holds, with how often and how long ago they were met.
+    """The past interactions of sources: the destinations in their subgraphs, how often and how long ago.
 
     Args:
         source: The source of each pair ``(num_pairs,)``, its place in the batch.
@@ -54,7 +54,7 @@ class PastInteractions:
 
     @classmethod
     def of_subgraphs(cls, row: Tensor, source: Tensor, links: Tensor, age: Tensor) -> PastInteractions:
-        """Reads them from the destination rows of disjoint subgraphs.
+        """Collects the past interactions from the destination rows of disjoint subgraphs.
 
         Args:
             row: Row number of each destination row ``(num_rows,)``.
@@ -73,8 +73,8 @@ class TwoTower(nn.Module):
     """Scores pairs of a source and a destination.
 
     score(u, v) = f(x_u)·g(x_v) / √channels + b(x_v) + m(u, v): two towers over the backbone's vectors, an MLP of the
-    destination's vector for its popularity, and for destinations that the source's own subgraph holds an MLP of how
-    often and how long ago they were met, the pairwise part that ContextGNN (Yuan et al. 2024) has a network for. No
+    destination's vector for its popularity, and for destinations in the source's own subgraph an MLP of how often and
+    how long ago the two interacted, the pairwise part that ContextGNN (Yuan et al. 2024) has a network for. No
     row has parameters of its own, so destinations that are new after training are ranked like the others.
 
     Args:
@@ -85,7 +85,7 @@ class TwoTower(nn.Module):
         super().__init__()
         self.hidden_channels = hidden_channels
         self.source_tower, self.destination_tower = MLPHead(hidden_channels), MLPHead(hidden_channels)
-        self.meeting: nn.Sequential | None = None
+        self.meeting: nn.Sequential | None = None  # the name of m in stored weights
 
     def build(self, channels: int) -> None:
         """Creates the parameters; a second call does nothing."""
@@ -95,30 +95,30 @@ class TwoTower(nn.Module):
         self.destination_tower.build(channels, channels + 1)
         self.meeting = nn.Sequential(nn.Linear(PastInteractions.NUM_FEATURES, 32), nn.ReLU(), nn.Linear(32, 1))
 
-    def forward(self, source: Tensor, destination: Tensor, row: Tensor, meetings: PastInteractions) -> Tensor:
+    def forward(self, source: Tensor, destination: Tensor, row: Tensor, past: PastInteractions) -> Tensor:
         """Scores all pairs of a batch.
 
         Args:
             source: The backbone's vectors ``(num_sources, channels)``.
             destination: The same of destinations ``(num_destinations, channels)``.
             row: Their row numbers ``(num_destinations,)``; one may come more than once.
-            meetings: What the sources have met.
+            past: The past interactions of the sources.
 
         Returns:
             Scores ``(num_sources, num_destinations)``.
         """
-        return self.score(self.source_tower(source), self.destination_tower(destination), row, meetings)
+        return self.score(self.source_tower(source), self.destination_tower(destination), row, past)
 
-    def score(self, source: Tensor, destination: Tensor, row: Tensor, meetings: PastInteractions) -> Tensor:
-        """Scores pairs from what the towers made of them, popularity last; see :meth:`forward`."""
+    def score(self, source: Tensor, destination: Tensor, row: Tensor, past: PastInteractions) -> Tensor:
+        """Scores pairs from the towers' outputs, popularity last; see :meth:`forward`."""
         scores = source @ destination[:, :-1].T / source.size(1) ** 0.5 + destination[:, -1]
         order = row.argsort(stable=True)
         ordered = row[order].contiguous()
-        first = torch.searchsorted(ordered, meetings.row)
-        number = torch.searchsorted(ordered, meetings.row, right=True) - first
-        # Each meeting counts in all places where its destination stands.
+        first = torch.searchsorted(ordered, past.row)
+        number = torch.searchsorted(ordered, past.row, right=True) - first
+        # An interaction counts in all places where its destination stands.
         pair = torch.repeat_interleave(torch.arange(len(number), device=row.device), number)
         offset = torch.arange(len(pair), device=row.device) - torch.repeat_interleave(number.cumsum(0) - number, number)
         place = order[first[pair] + offset]
-        bonus = self.meeting(meetings.features).squeeze(-1)[pair]
-        return scores.index_put((meetings.source[pair], place), bonus.to(scores.dtype), accumulate=True)
+        bonus = self.meeting(past.features).squeeze(-1)[pair]
+        return scores.index_put((past.source[pair], place), bonus.to(scores.dtype), accumulate=True)

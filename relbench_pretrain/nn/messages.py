@@ -1,4 +1,4 @@
-"""How the rows of a subgraph reach each other in each layer of a graph network, as sparse matrices."""
+"""The messages of each layer of a graph network as sparse matrices: which rows send them, and which receive them."""
 
 from __future__ import annotations
 

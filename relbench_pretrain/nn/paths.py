@@ -111,8 +111,8 @@ def walk_paths(
 ) -> Tokens:
     """Walks from each target along all paths at once.
 
-    Parents are always met. Child rows are met while their recency rank is below ``rows_per_hop`` of the hop, and
-    lead on while it is below ``follow``. A row that is met twice from one target counts once, the first time.
+    Parents are always reached. Child rows are reached while their recency rank is below ``rows_per_hop`` of the hop,
+    and lead on while it is below ``follow``. A row that is reached twice from one target counts once, the first time.
 
     Args:
         paths: The paths.
@@ -134,13 +134,13 @@ def walk_paths(
     target = torch.arange(len(node), device=device)
     path = torch.repeat_interleave(torch.arange(len(tables)), torch.tensor(counts)).to(device)
     zeros = torch.zeros_like(node)
-    met = [(target, node, path, zeros, torch.full((len(node),), -1.0, device=device))]
+    reached = [(target, node, path, zeros, torch.full((len(node),), -1.0, device=device))]
     frontier = (target, node, path)
     for limit in rows_per_hop:
         found, leads = _one_hop(paths, edges, frontier, limit, follow)
-        met.append(found)
+        reached.append(found)
         frontier = tuple(part[leads] for part in found[:3])
-    walked = [torch.cat(parts) for parts in zip(*met, strict=True)]
+    walked = [torch.cat(parts) for parts in zip(*reached, strict=True)]
     return _layout(walked, len(node), int(starts[-1]), max_tokens)
 
 
@@ -170,7 +170,7 @@ def _all_edges(schema: GraphSchema, graph: Subgraph, starts: dict[str, int], num
 
 
 def _one_hop(paths: PathVocabulary, edges: _Edges, frontier, limit: int, follow: int):
-    """Follows all edges into the frontier's rows. Returns what is met, and what of it leads on."""
+    """Follows all edges into the frontier's rows. Returns the rows reached, and which of them lead on."""
     target, node, path = frontier
     degree = edges.first[node + 1] - edges.first[node]
     origin = torch.repeat_interleave(torch.arange(len(node), device=node.device), degree)
@@ -185,10 +185,10 @@ def _one_hop(paths: PathVocabulary, edges: _Edges, frontier, limit: int, follow:
 
 
 def _layout(walked: list[Tensor], num_targets: int, num_rows: int, max_tokens: int) -> Tokens:
-    """Drops what was met before and puts the tokens in order of targets."""
+    """Drops rows that were reached before and puts the tokens in order of targets."""
     target, node, path, rank, age = walked
     key = target * num_rows + node
-    order = torch.argsort(key, stable=True)  # equal keys stay in order of meeting
+    order = torch.argsort(key, stable=True)  # equal keys stay in the order in which they were reached
     again = torch.zeros_like(order, dtype=torch.bool)
     again[order[1:]] = key[order[1:]] == key[order[:-1]]
     kept = (~again).nonzero().squeeze(1)

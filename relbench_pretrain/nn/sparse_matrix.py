@@ -35,7 +35,7 @@ class SparseMatrix:
 
     @classmethod
     def lookup(cls, index: Tensor, num_cols: int) -> SparseMatrix:
-        """The matrix whose product is the rows ``index`` of the dense matrix."""
+        """Returns the matrix whose product is the rows ``index`` of the dense matrix."""
         row = torch.arange(len(index), device=index.device)
         return cls(row, index, torch.ones(len(index), device=index.device), len(index), num_cols)
 
@@ -49,7 +49,7 @@ class SparseMatrix:
         return _SparseProduct.apply(dense, self)
 
     def multiply(self, dense: Tensor) -> Tensor:
-        """The product without a gradient."""
+        """Returns the product without a gradient."""
         value = self.value.to(dense.dtype)
         return torch.embedding_bag(
             dense.contiguous(), self.col, self.pointer, mode=0, per_sample_weights=value, include_last_offset=True

@@ -1,4 +1,4 @@
-"""A backbone with what was trained on it for a task."""
+"""Networks for tasks: a backbone, and the head that was trained on it."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ log = logging.getLogger(__name__)
 
 
 class TaskNetwork(SharedNetwork):
-    """Base of the networks that answer a task's questions.
+    """Base of the networks for tasks: a backbone with a head.
 
     Args:
         backbone: The backbone.
-        head: What sits on it.
+        head: The head on it.
         time_encoder: Stands in for the backbone's own where it has none.
     """
 
@@ -55,7 +55,7 @@ class TaskNetwork(SharedNetwork):
         return None if known is None or self.task is None else known | {"task": asdict(self.task)}
 
     def data_facts(self) -> dict[str, Any]:
-        """Returns what there is to say of the database."""
+        """Describes the database for a model card."""
         return self.backbone.data_facts()
 
     def build_for(self, description: dict[str, Any]) -> None:
@@ -95,8 +95,8 @@ class RecommendationNetwork(TaskNetwork):
         """Scores candidates.
 
         Args:
-            batch: Sources with what is around them.
-            candidates: Destinations with what is around them.
+            batch: Sources with the rows around them.
+            candidates: Destinations with the rows around them.
 
         Returns:
             ``(num_sources, num_destinations)``.
@@ -125,7 +125,7 @@ def encode_seeds(backbone: Backbone, time_encoder: TimeEncoder | None, batch: He
 
 
 def entity_output(out: Tensor, task: TaskSpec) -> Tensor:
-    """Brings what a head says to the task.
+    """Turns the output of a head into logits or values of the task.
 
     Args:
         out: The head's output ``(num_seeds, num_outputs)``.
@@ -142,16 +142,16 @@ def entity_output(out: Tensor, task: TaskSpec) -> Tensor:
 
 
 def past_interactions_of(batch: HeteroData, task: TaskSpec) -> PastInteractions:
-    """Returns which destinations the subgraph of each source holds; its own row is none."""
+    """Collects the past interactions of the sources of a batch; a source's own row is none."""
     table = task.destination_table
     store = batch[table]
     ends = [(batch[e].edge_index[1], batch[e].age) for e in batch.edge_types if e[2] == table]
     links, age = (torch.cat(part) for part in zip(*ends, strict=True))
-    met = PastInteractions.of_subgraphs(store.n_id, store.batch, links, age)
+    past = PastInteractions.of_subgraphs(store.n_id, store.batch, links, age)
     if table != task.entity_table:
-        return met
+        return past
     others = torch.arange(len(store.n_id), device=links.device) >= store.batch_size
-    return PastInteractions(met.source[others], met.row[others], met.features[others])
+    return PastInteractions(past.source[others], past.row[others], past.features[others])
 
 
 def load_backbone(source: str | Path, weights: bool = True, schema: GraphSchema | None = None) -> Backbone:

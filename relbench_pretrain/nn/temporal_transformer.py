@@ -18,8 +18,8 @@ class TemporalTransformer(GraphEncoder):
     """A transformer encoder over each target row and the ordered rows around it.
 
     From the target it walks foreign keys in both directions. Child rows come in order of recency, so many per
-    row, foreign key and hop; only the ``follow`` most recent ones lead on to further rows. Each row met is one
-    token: its features, and learned vectors for its table, the path by which it was met, its recency rank and its
+    row, foreign key and hop; only the ``follow`` most recent ones lead on to further rows. Each row reached is one
+    token: its features, and learned vectors for its table, the path by which it was reached, its recency rank and its
     age at the target's time limit. The target's own token is read out in the end.
 
     It needs a subgraph that knows recency ranks and ages, from either sampler.
@@ -32,7 +32,7 @@ class TemporalTransformer(GraphEncoder):
         dropout: Dropout rate in the transformer and on its input.
         max_tokens: Tokens per target; the ones of the last hops are left out beyond it.
         static_features: Whether the features of tables without times are used. They are the same for all labels of
-            a row, so where there are few such rows they are learned by heart; what happens to them carries over.
+            a row, so where there are few such rows they are memorised; what happens to them carries over.
     """
 
     def __init__(

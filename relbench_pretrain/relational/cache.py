@@ -121,7 +121,7 @@ def _name(settings: list[Any]) -> str:
 
 
 def _file_hashes(dataset: RelBenchDataset) -> dict[str, str]:
-    """Hashes of the manifest and, under its name, of every table's file."""
+    """Hashes the manifest and, under its name, every table's file."""
     hashes = {}
     for path in [dataset.dataset_dir / "manifest.yaml", *sorted(dataset.db_dir.glob("*.parquet"))]:
         with path.open("rb") as file:

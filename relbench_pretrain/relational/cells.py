@@ -90,7 +90,7 @@ def _checked(values: pd.Series, converted: pd.Series, what: str) -> pd.Series:
 
 
 def plain_category(value: Any) -> str | int | float:
-    """A category as JSON keeps it: whole numbers are one category whatever their type."""
+    """Returns a category as JSON keeps it: whole numbers are one category whatever their type."""
     if isinstance(value, (bool, np.bool_)):
         return str(bool(value))
     if isinstance(value, (int, np.integer)):

@@ -65,7 +65,7 @@ def _naming(column: str) -> Iterator[None]:
 
 
 def _number_stats(numbers: np.ndarray) -> dict[StatType, object]:
-    """PyTorch Frame's :func:`compute_col_stats`, which loops over the rows in Python."""
+    """Computes what PyTorch Frame's :func:`compute_col_stats` does, without its loop over the rows in Python."""
     present = numbers[~np.isnan(numbers)]
     if len(present) == 0:
         return compute_col_stats(pd.Series(present), stype.numerical)
@@ -74,7 +74,7 @@ def _number_stats(numbers: np.ndarray) -> dict[StatType, object]:
 
 
 def _time_stats(times: pd.Series) -> dict[StatType, object]:
-    """PyTorch Frame's :func:`compute_col_stats`, which loops over the rows in Python."""
+    """Computes what PyTorch Frame's :func:`compute_col_stats` does, without its loop over the rows in Python."""
     present = times.dropna().sort_values()
     if present.empty:
         return compute_col_stats(present, stype.timestamp)
@@ -88,14 +88,14 @@ def _time_stats(times: pd.Series) -> dict[StatType, object]:
 
 
 def _numbered(values: pd.Series) -> tuple[np.ndarray, list]:
-    """A number for each value's category, −1 for a missing one, and the categories in that order."""
+    """Returns the number of each value's category, −1 for a missing one, and the categories in that order."""
     codes, distinct = pd.factorize(values)  # each distinct value is looked at once
     categories = list(dict.fromkeys(map(plain_category, distinct)))
     return _lookup(codes, distinct, categories), categories
 
 
 def _most_frequent(codes: np.ndarray, categories: list, limit: int | None = None) -> tuple[list, list]:
-    """Categories and their counts, most frequent first; ties go by name, so that the order of the rows is no matter."""
+    """Ranks categories by frequency, ties by name, whatever the order of the rows; returns their counts too."""
     counts = np.bincount(codes[codes >= 0], minlength=len(categories)).tolist()
     ranked = sorted(zip(categories, counts, strict=True), key=lambda x: (-x[1], str(x[0]), type(x[0]).__name__))[:limit]
     return [category for category, _ in ranked], [count for _, count in ranked]
@@ -111,7 +111,7 @@ def _distinct_pairs(row: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _lookup(codes: np.ndarray, distinct: pd.Index, categories: list) -> np.ndarray:
-    """The number of each value's category, looked up once for each distinct value; −1 where there is none."""
+    """Returns the number of each value's category, looked up once for each distinct value; −1 where there is none."""
     number = {category: n for n, category in enumerate(categories)}
     known = np.array([number.get(plain_category(value), -1) for value in distinct] + [-1], dtype=np.int64)
     return known[codes]
@@ -171,7 +171,7 @@ def _encode_times(table: str, df: pd.DataFrame, columns: Columns, embedder: Text
 
 
 def _encode_lists(table: str, df: pd.DataFrame, columns: Columns, embedder: TextEmbedder) -> MultiNestedTensor:
-    """Codes of each cell in ascending order; a missing cell is −1, one without known elements is empty."""
+    """Encodes each cell as its codes in ascending order; a missing cell is −1, one without known elements is empty."""
     cells, codes = [], []
     for i, (name, column) in enumerate(columns.items()):
         with _naming(f"{table}.{name}"):
@@ -221,7 +221,7 @@ def _fill_vectors(values: pd.Series, out: Tensor) -> None:
 
 
 def _vectors(values: pd.Series) -> tuple[np.ndarray, np.ndarray]:
-    """The rows that hold vectors, and the vectors, all of one length; an empty one counts as missing."""
+    """Returns the rows that hold vectors, and the vectors, all of one length; an empty one counts as missing."""
     rows = np.flatnonzero(values.notna().to_numpy())
     cells = values.to_numpy(dtype=object)[rows]
     if kinds := {kind.__name__ for kind in set(map(type, cells)) if not issubclass(kind, (list, tuple, np.ndarray))}:

@@ -80,7 +80,7 @@ def load_database(dataset: str | Path | Dataset, *, cache_dir: Path | None = Non
     Columns of plain Python dates become datetimes.
 
     Args:
-        dataset: What :func:`open_dataset` takes, or what it returns.
+        dataset: The dataset, or its name or folder as :func:`open_dataset` takes it.
         cache_dir: As in :func:`open_dataset`.
 
     Returns:
@@ -109,7 +109,7 @@ def load_database(dataset: str | Path | Dataset, *, cache_dir: Path | None = Non
 
 
 def _with_datetimes(df: pd.DataFrame, time_col: str | None) -> pd.DataFrame:
-    """Parquet's dates arrive as Python objects; in a time column they stay, because RelBench's tasks fail on them."""
+    """Turns Parquet's dates into datetimes; in a time column they stay, because RelBench's tasks fail on them."""
     if not df.columns.is_unique:
         return df  # the check says so
     objects = [column for column in df.select_dtypes("object") if column != time_col]
@@ -197,7 +197,7 @@ def _reason(error: Exception) -> str:
 
 
 def _demo_folder(dataset: str, cache_dir: Path | None) -> Path:
-    """The folder of a demo database, written at its first use."""
+    """Returns the folder of a demo database, which is written at its first use."""
     num_rows, seed = _parse_demo(dataset)
     cache = Path(cache_dir or cache_root()).expanduser().absolute()
     folder = cache / f"demo-{num_rows}-{seed}-v{DEMO_VERSION}"

@@ -10,13 +10,19 @@ import pandas as pd
 import pandas.api.types as ptypes
 from relbench.base import Database, Table
 
-from relbench_pretrain.relational.key_columns import NUMBERS, DatabaseError, integer_keys, kind_of, plain_value
+from relbench_pretrain.relational.key_columns import (
+    NUMBERS_OR_EMPTY,
+    DatabaseError,
+    integer_keys,
+    kind_of_class,
+    plain_value,
+)
 
-HOMOGENEOUS = NUMBERS | {
+HOMOGENEOUS = NUMBERS_OR_EMPTY | {
     *("string", "bytes", "boolean"),
     *("datetime", "datetime64", "timedelta", "timedelta64", "time", "period", "interval"),
 }
-"""What :func:`pandas.api.types.infer_dtype` calls an object column of one kind, missing values aside."""
+"""The names that :func:`pandas.api.types.infer_dtype` gives object columns of one kind, missing values aside."""
 
 
 class DatabaseWarning(UserWarning):
@@ -25,7 +31,7 @@ class DatabaseWarning(UserWarning):
 
 @dataclass(frozen=True)
 class ForeignKeyReport:
-    """What was found in one foreign key column.
+    """The findings in one foreign key column.
 
     Attributes:
         parent: The table that it refers to.
@@ -49,7 +55,7 @@ class ForeignKeyReport:
 
 @dataclass(frozen=True)
 class DatabaseReport:
-    """What a check has found in a sound database.
+    """The findings of a check in a sound database.
 
     Attributes:
         num_rows: Rows per table.
@@ -167,7 +173,7 @@ def _time_remedy(name: str, column: str, series: pd.Series) -> str:
 
 
 def _check_kinds(name: str, table: Table) -> None:
-    """An object column holds one kind of values, or none; lists are one kind."""
+    """Requires that an object column holds one kind of values, or none; lists are one kind."""
     skipped = {table.pkey_col, table.time_col, *table.fkey_col_to_pkey_table}
     for column in table.df.columns:
         series = table.df[column]
@@ -175,20 +181,21 @@ def _check_kinds(name: str, table: Table) -> None:
             continue
         present = series.notna().to_numpy()
         values = series.to_numpy()[present]
-        if len(kinds := {kind_of(cls) for cls in set(map(type, values))}) == 1 and "date" not in kinds:
+        if len(kinds := {kind_of_class(cls) for cls in set(map(type, values))}) == 1 and "date" not in kinds:
             continue
         where = f"Table {name!r}, column {column!r}, row"
-        usual = kind_of(type(values[0]))
+        usual = kind_of_class(type(values[0]))
         if usual == "date":
             row = np.flatnonzero(present)[0]
             raise DatabaseError(
                 f"{where} {row}: {values[0]!r} is a plain Python date; "
                 f"convert the column with pandas.to_datetime(db.table_dict[{name!r}].df[{column!r}])"
             )
-        odd = next(i for i, value in enumerate(values) if kind_of(type(value)) != usual)
+        odd = next(i for i, value in enumerate(values) if kind_of_class(type(value)) != usual)
         value, row = values[odd], np.flatnonzero(present)[odd]
         raise DatabaseError(
-            f"{where} {row}: {plain_value(value)!r} is a {kind_of(type(value))} in a column that begins with {usual}s; "
+            f"{where} {row}: {plain_value(value)!r} is a {kind_of_class(type(value))} in a column that begins with "
+            f"{usual}s; "
             "make all values of one type, e.g. with .astype(str), or set the odd ones to None"
         )
 

@@ -119,7 +119,7 @@ def _has_texts(schema: GraphSchema) -> bool:
 
 
 def _stypes_of(schema: GraphSchema, db: Database) -> dict[str, dict[str, str | None]]:
-    """All of a schema's column types as overrides; the columns that it does not have are left out."""
+    """Returns all of a schema's column types as overrides; the columns that it does not have are left out."""
     _require_tables(db, schema)
     return {
         name: {
@@ -246,7 +246,7 @@ def _require_tables(db: Database, schema: GraphSchema) -> None:
 
 
 def _in_order(first: Mapping[str, object], names: Mapping[str, object]) -> list[str]:
-    """The names, those in ``first`` first and in its order."""
+    """Returns the names, those in ``first`` first and in its order."""
     return [name for name in first if name in names] + [name for name in names if name not in first]
 
 

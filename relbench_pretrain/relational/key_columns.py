@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import pandas.api.types as ptypes
 
-NUMBERS = {"empty", "integer", "floating", "mixed-integer-float", "decimal"}
-"""What :func:`pandas.api.types.infer_dtype` calls object columns of numbers, missing values aside."""
+from relbench_pretrain.relational.cells import LISTS, NUMBERS
+
+NUMBERS_OR_EMPTY = NUMBERS | {"empty"}
+"""The names that :func:`pandas.api.types.infer_dtype` gives object columns of numbers, missing values aside."""
 
 
 class DatabaseError(ValueError):
@@ -38,9 +40,9 @@ def foreign_key_index(series: pd.Series, num_parents: int) -> np.ndarray:
 
 
 def integer_keys(series: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """A key column as new int64 ``(num_rows,)``, −1 where null, and where it is null ``(num_rows,)``."""
+    """Returns a key column as new int64 ``(num_rows,)``, −1 where null, and where it is null ``(num_rows,)``."""
     null = series.isna().to_numpy()
-    if series.dtype == object and ptypes.infer_dtype(series, skipna=True) in NUMBERS:
+    if series.dtype == object and ptypes.infer_dtype(series, skipna=True) in NUMBERS_OR_EMPTY:
         series = series.astype("float64")
     if ptypes.is_bool_dtype(series.dtype) or not ptypes.is_numeric_dtype(series.dtype):
         raise _not_integer(series, _odd_rows(series, null), where)
@@ -56,11 +58,11 @@ def integer_keys(series: pd.Series, where: str) -> tuple[np.ndarray, np.ndarray]
 
 
 def _odd_rows(series: pd.Series, null: np.ndarray) -> Iterable[int]:
-    """The rows that hold something else than an integer, of a column where that is so."""
+    """Yields the rows of a column that hold something else than an integer."""
     if series.dtype != object:
         return np.flatnonzero(~null)
     values = series.to_numpy()
-    return (int(i) for i in np.flatnonzero(~null) if kind_of(type(values[i])) != "number" or values[i] % 1 != 0)
+    return (int(i) for i in np.flatnonzero(~null) if kind_of_class(type(values[i])) != "number" or values[i] % 1 != 0)
 
 
 def _not_integer(series: pd.Series, rows: Iterable[int], where: str) -> DatabaseError:
@@ -74,19 +76,19 @@ def _not_integer(series: pd.Series, rows: Iterable[int], where: str) -> Database
 
 
 def plain_value(value: object) -> object:
-    """A NumPy scalar as Python prints it."""
+    """Returns a NumPy scalar as the Python value, which prints as plain text."""
     return value.item() if isinstance(value, (np.number, np.bool_)) else value
 
 
-def kind_of(cls: type) -> str:
-    """What a column of such values would be called: boolean, number, string, list, date, datetime, or its own name."""
+def kind_of_class(cls: type) -> str:
+    """Names the kind of values of a class: boolean, number, string, list, date, datetime, or the class itself."""
     if issubclass(cls, (bool, np.bool_)):
         return "boolean"
     if issubclass(cls, numbers.Number):
         return "number"
     if issubclass(cls, str):
         return "string"
-    if issubclass(cls, (list, tuple, set, frozenset, np.ndarray)):
+    if issubclass(cls, LISTS):
         return "list"
     if issubclass(cls, datetime.date) and not issubclass(cls, datetime.datetime):
         return "date"

@@ -164,7 +164,7 @@ class GraphSchema:
         return replace(self, tables={name: table for name, table in self.tables.items() if name in other.tables})
 
     def facts(self) -> dict[str, Any]:
-        """Returns what a model card says of the database: its size, and what time its statistics are from."""
+        """Describes the database for a model card: its size, and the time that its statistics are from."""
         until = "not stated"
         if self.fitted_until is not None:
             until = f"rows up to {datetime.fromtimestamp(self.fitted_until, UTC):%Y-%m-%d %H:%M:%S} (UTC)"

@@ -32,7 +32,7 @@ MAX_SINGLE_SHARE = 0.5
 
 MIN_TEXT_WORDS = 4
 """Strings that are no categories and have fewer words than this on average are names, codes or addresses.
-They are left out: a network learns them by heart and is worse on rows that it has not seen."""
+They are left out: a network memorises them and is worse on rows that it has not seen."""
 
 SAMPLED_TEXTS = 10_000
 """The most texts whose words are counted; they are chosen by hash, so the order of the rows does not matter."""
@@ -52,7 +52,7 @@ MIN_CLOCK_ROWS = 10
 """Fewer numbers may agree with time by chance."""
 
 SUPPORTED = {"numerical", "categorical", "multicategorical", "timestamp", "text_embedded", "embedding"}
-"""What an override may ask for."""
+"""The column types that an override may name."""
 
 StypeOverrides = Mapping[str, Mapping[str, str | None]]
 """Column types by table and column, as written in YAML; null leaves a column out."""
@@ -77,7 +77,7 @@ def infer_stype(name: str, values: pd.Series) -> stype | None:
         values: The column's values ``(num_rows,)``.
 
     Returns:
-        The type, or None where no value is there to tell, for names and addresses of rows, and for values that
+        The type, or None where there is no value, for names and addresses of rows, and for values that
         no network can use.
     """
     values = values.dropna()

@@ -27,7 +27,7 @@ class TaskError(ValueError):
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What a network must know of a task, in plain types.
+    """A task as networks need to know it, in plain types.
 
     Args:
         name: The task's name.

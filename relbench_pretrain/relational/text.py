@@ -22,7 +22,7 @@ class TextModelError(RuntimeError):
 class TextEmbedder(ABC):
     """Turns texts into vectors of one width; ``name`` identifies the embedder in schemas and caches.
 
-    A base class and no protocol, because the command line tells what may be injected by its class.
+    A base class and no protocol, because the command line finds what may be injected by its base class.
     """
 
     name: str

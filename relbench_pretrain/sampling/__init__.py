@@ -1,4 +1,4 @@
-"""Draws: from a graph to mini-batches."""
+"""Samplers and loaders: from a graph to mini-batches."""
 
 from relbench_pretrain.sampling.csc import GraphIndex
 from relbench_pretrain.sampling.device import DeviceHGSampler, DeviceLoader

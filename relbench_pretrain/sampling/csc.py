@@ -14,7 +14,7 @@ from relbench_pretrain.relational.schema import EdgeType
 
 
 class FlatGraph(NamedTuple):
-    """All tables one after the other. Tables, foreign keys and rows are numbered in schema order.
+    """A graph in flat arrays, all tables one after the other; tables, foreign keys and rows are in schema order.
 
     Args:
         offset: Where each table's rows begin among all rows ``(num_tables + 1,)``.
@@ -111,7 +111,7 @@ class RowSampler(BaseSampler):
 
     Args:
         index: The graph.
-        seed: CompositeMasking with the ids of a batch's seeds it determines the batch, on any worker, in any order.
+        seed: Together with the ids of a batch's seeds it determines the batch, on any worker, in any order.
     """
 
     def __init__(self, index: GraphIndex, seed: int = 0) -> None:
@@ -119,7 +119,7 @@ class RowSampler(BaseSampler):
         self.seed = seed
 
     def sample_from_edges(self, index: EdgeSamplerInput, neg_sampling=None):
-        """Edges cannot be seeds."""
+        """Refuses edges as seeds."""
         raise TypeError(f"{type(self).__name__} starts from rows: use it in a node loader, not in a link loader")
 
     @property

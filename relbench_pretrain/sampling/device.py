@@ -57,7 +57,7 @@ class DeviceHGSampler(BudgetSampler):
         """Draws the subgraph around a batch of seeds.
 
         Args:
-            inputs: What :meth:`HGSampler.sample_from_nodes` takes, on the host.
+            inputs: The seeds, on the host; see :meth:`HGSampler.sample_from_nodes`.
 
         Returns:
             The subgraph, on the device; the seeds come first within their tables.
@@ -197,7 +197,7 @@ class DeviceHGSampler(BudgetSampler):
 
 
 class Plan(NamedTuple):
-    """What is known of a batch before it is drawn. Every row has a *place*: first the seeds, then round by round.
+    """The layout of a batch, made before it is sampled. Every row has a *place*: first the seeds, then round by round.
 
     Args:
         frontier: The seeds to go on from, on the device.

@@ -1,4 +1,4 @@
-"""What a sampler of tensors draws from, and the links that it finds, without a number of them being known."""
+"""Candidates and links of a batch as tensors of fixed size, so that the host need not know how many there are."""
 
 from __future__ import annotations
 

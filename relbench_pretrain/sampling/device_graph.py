@@ -1,4 +1,4 @@
-"""The graph on a device, and how rows that are not known yet will be looked up in it."""
+"""The graph on a device, and lookups in it for rows that are not sampled yet."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class DeviceGraph:
         """Returns each parent's row number within its table, −1 for none; anything where the row itself is none.
 
         Args:
-            frontier: What to look up, on the device.
+            frontier: The rows and foreign keys to look up, on the device.
             rows: The rows of the pairs ``(num_parent_pairs,)``.
         """
         place = rows * frontier.parent_width + frontier.parent_shift
@@ -94,7 +94,7 @@ class DeviceGraph:
         """Finds the visible child rows of each row under a foreign key.
 
         Args:
-            frontier: What to look up, on the device.
+            frontier: The rows and foreign keys to look up, on the device.
             rows: The rows of the pairs ``(num_child_pairs,)``.
             visible: Leading rows of the child table that are visible, 0 where the row is none ``(num_child_pairs,)``.
 
@@ -112,7 +112,7 @@ class DeviceGraph:
 
 
 class KeyConstants(NamedTuple):
-    """How to find parents and families from row numbers, for every foreign key ``(num_keys,)`` each.
+    """Constants that lead from row numbers to parents and families, for every foreign key ``(num_keys,)`` each.
 
     Args:
         width: The number of foreign keys of the child table.
@@ -126,7 +126,7 @@ class KeyConstants(NamedTuple):
 
     @classmethod
     def of_graph(cls, flat: FlatGraph) -> KeyConstants:
-        """Works them out."""
+        """Computes the constants of a graph."""
         child, parent = flat.key_child, flat.key_parent
         width = np.diff(flat.first_key)[child]
         column = np.arange(len(child)) - flat.first_key[child]

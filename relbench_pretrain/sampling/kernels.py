@@ -17,7 +17,7 @@ mix = compiled(hashing.mix)
 
 @compiled
 def batch_state(seed, ids):
-    """The random state of one batch, from the seed and the batch's own ids alone.
+    """Returns the random state of one batch, from the seed and the batch's own ids alone.
 
     It depends on nothing that came before, so a batch is the same with any number of workers and after a resume.
     """
@@ -30,7 +30,7 @@ def batch_state(seed, ids):
 
 @compiled
 def uniform(state):
-    """The next number in [0, 1)."""
+    """Returns the next random number in [0, 1)."""
     state[0] += GOLDEN
     return (mix(state[0]) >> _S11) * (1.0 / 9007199254740992.0)
 
@@ -65,7 +65,7 @@ def find_or_insert(keys, values, key, value):
 
 @compiled
 def visible_children(flat_rows, begin, end, rows_visible):
-    """How many child rows in ``[begin, end)`` are visible: child rows are in row order, hence in order of time."""
+    """Counts the visible child rows in ``[begin, end)``, which are in row order, hence in order of time."""
     if begin == end or flat_rows[end - 1] < rows_visible:
         return end - begin
     low, high = begin, end

@@ -117,6 +117,6 @@ def _take(frame: TensorFrame, rows: Tensor) -> TensorFrame:
 
 
 def _random_seed(input_id: Tensor | None, seed_time: Tensor, seed: int) -> int:
-    """A seed for whatever else is random about the batch, different from the sampler's own stream."""
+    """Returns a seed for whatever else is random about the batch, different from the sampler's own stream."""
     ids = input_id if input_id is not None else seed_time
     return int(batch_state(seed + 1, ids.numpy())[0] >> np.uint64(1))

@@ -39,9 +39,9 @@ class TemporalNeighborSampler(RowSampler):
         strategy: ``"last"`` takes the most recent rows, ``"uniform"`` any of the visible ones.
         follow: Only the ``follow`` most recent child rows of each row lead on to child rows of others; the other
             ones lead to their parents alone, and those no further. 0 lets all rows lead on, as GraphSAGE wants.
-        visible_until: No row later than this UNIX time is visible, whatever the seed's time (the *frozen* regime);
+        visible_until: No row later than this UNIX time is visible, whatever the seed's time (the *cutoff* regime);
             None for each seed's own time (the *rolling* regime). Ages are counted from the seed's time in both.
-        seed: CompositeMasking with the ids of a batch's seeds it determines the batch.
+        seed: Together with the ids of a batch's seeds it determines the batch.
         max_staleness: For about half of the seeds the view ends up to so many seconds, drawn evenly, before their
             time, so that a network learns to judge rows that are not fresh; 0 for none.
 

@@ -20,7 +20,7 @@ NO_AGE = -1.0
 
 @dataclass(frozen=True)
 class SampledTimes:
-    """What a sampler knows of time, beside the structure that PyG's output holds.
+    """Ages and recency ranks in a sampled subgraph, beside the structure that PyG's output holds.
 
     Args:
         age: Per table, seconds from each row's time to its time limit ``(num_nodes,)``, −1 without a time.
@@ -52,7 +52,7 @@ def flat_output(
             directions (1 = child to parent, 2 = parent to child, 3 = both). Each edge type keeps their order.
         reference: The UNIX seconds that ages are counted from ``(num_times,)``.
         inputs: The seeds, kept in ``metadata``.
-        disjoint: Whether each seed has a subgraph, and a time, of its own; then ``batch`` tells the seed of each row.
+        disjoint: Whether each seed has a subgraph, and a time, of its own; then ``batch`` has the seed of each row.
 
     Returns:
         The output; ``metadata`` is ``(input_id, seed_time, SampledTimes)``.

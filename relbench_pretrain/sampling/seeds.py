@@ -1,4 +1,4 @@
-"""Which rows a pretraining run starts its subgraphs from, and in what order."""
+"""The seeds of pretraining: which rows subgraphs start from, and in what order."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ class SeedSampler(BatchOrder):
             yield following(self.world_size)[self.rank :: self.world_size].tolist()
 
     def _shares(self, rng: np.random.Generator, world_size: int) -> np.ndarray:
-        """How many seeds of each table the next batch of so many processes has ``(num_tables,)``."""
+        """Returns how many seeds of each table the next batch of so many processes has ``(num_tables,)``."""
         count = self.seeds.count
         total = min(self.batch_size * world_size, int(count.sum()))
         if self.over == "rows":

@@ -45,7 +45,7 @@ class Shop:
         referred_by: The customer who brought this one, or −1, ``(num_customers,)``.
         launched: When a product came on sale, ``(num_products,)``.
         department: A product's department, ``(num_products,)``.
-        quality: What reviewers find out about a product, standard normal, ``(num_products,)``.
+        quality: The quality that reviewers find in a product, standard normal, ``(num_products,)``.
         popularity: A product's constant share of attention, heavy-tailed, ``(num_products,)``.
         price: In the shop's currency, ``(num_products,)``.
         num_warehouses: Between 4 and 40.

@@ -102,7 +102,7 @@ def test_a_batch_has_the_targets_of_its_seeds_and_nothing_later(data):
 def test_a_span_without_events_is_refused(data):
     classes = {t: column_classes(f, 10)[1] for t, f in data.graph.frames.items()}
     names = {t: column_classes(f, 10)[0] for t, f in data.graph.frames.items()}
-    with pytest.raises(ValueError, match="nothing to foretell"):
+    with pytest.raises(ValueError, match="nothing to forecast"):
         forecasts(data.index, classes, names, HORIZONS, None, 0)
 
 

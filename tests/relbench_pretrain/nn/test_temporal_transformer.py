@@ -45,7 +45,7 @@ SIZES = {"customers": 3, "products": 4, "orders": 12, "items": 30}
 
 
 def slow_walk(schema, graph, table, row, rows_per_hop, follow):
-    """Breadth first from one row. Returns {(table, row): (rank, age)} in order of meeting."""
+    """Breadth first from one row. Returns {(table, row): (rank, age)} in the order in which they are reached."""
     met = {(table, row): (0, -1.0)}
     frontier = [(table, row)]
     for limit in rows_per_hop:
