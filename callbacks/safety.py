@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.trainer.run_folder import leaves_files, run_folder
 
 
@@ -38,7 +39,7 @@ class LastCheckpoint(Callback):
         rank_zero_info(f"{how} at step {trainer.global_step}; it can go on from {path}")
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(UserError, RuntimeError):
     """A loss that is no number; the message says when, and what to try."""
 
 

@@ -109,6 +109,15 @@ DATA: dict[str, str] = {"draws": "samples", "pictures": "images", "vectors of pi
 KINDS: dict[str, str] = {"picture": "image"}
 """The kinds of a modality's inputs, as checkpoints and exported folders have them, that have other names now."""
 
+COMMAND_OPTIONS: dict[str, dict[str, str]] = {
+    "baseline": {"output_file": "output"},
+    "embed": {"output_file": "output"},
+}
+"""The options of a command beside the Trainer's that have other names now."""
+
+PLACES: dict[str, dict[int, str]] = {"export": {1: "output_dir"}, "make-demo": {0: "output_dir"}}
+"""The arguments of a command that were given by their place, and by which option now."""
+
 METRICS: dict[str, str] = {"frozen": "cutoff"}
 """The parts of a metric's name, between its first and its last, that have other names now."""
 
@@ -166,7 +175,11 @@ def translated(value: Any, given: Collection[str] = ()) -> Any:
 
 
 def translated_arguments(
-    arguments: Sequence[str], classes: Mapping[str, str], given: Collection[str], load: Callable[[str], Any]
+    arguments: Sequence[str],
+    classes: Mapping[str, str],
+    given: Collection[str],
+    load: Callable[[str], Any],
+    command: str = "fit",
 ) -> list[str]:
     """Puts the names of today in the place of earlier ones on a command line.
 
@@ -175,25 +188,37 @@ def translated_arguments(
         classes: The class that configurations name for a section such as ``data``, where one does.
         given: Names of arguments that are given, here or in configurations.
         load: Reads YAML.
+        command: Whose arguments they are.
     """
     classes = dict(classes)
     result: list[str] = []
+    option, place = "", 0  # the option that waits for its value, and how many arguments came by their place
     for argument in arguments:
-        before = result[-1] if result else ""
         if argument.startswith("--"):
-            option, equals, value = argument.partition("=")
-            option = _typed_option(option, classes)
-        elif before.startswith("--") and "=" not in before:
-            option, equals, value = before, "", argument
+            typed, equals, value = argument.partition("=")
+            name = typed.rstrip("+").lstrip("-")
+            names = COMMAND_OPTIONS.get(command, {})
+            typed = f"--{_option(name, names)}" if name in names else _typed_option(typed, classes)
+            option = "" if equals or name in ("help", "print_config") else typed
+            if not equals:
+                result.append(typed)
+                continue
+        elif option or argument.startswith("-"):
+            typed, equals, value = option, "", argument
+            option = argument if argument in ("-c",) else ""
         else:
-            result.append(argument)
+            new = PLACES.get(command, {}).get(place)
+            place += 1
+            if new:
+                _warn(f"what is given as '{argument}' by its place", f"--{new}")
+            result.append(f"--{new}={argument}" if new else argument)
             continue
-        name = option.rstrip("+").rpartition(".")[2].lstrip("-")
+        name = typed.rstrip("+").rpartition(".")[2].lstrip("-")
         if value:
             value = _typed_value(name, value, given, load)
-            if option.count(".") == 0 or name == "class_path":
-                classes[option.lstrip("-").partition(".")[0]] = value
-        result.append(f"{option}={value}" if equals else value if option is before else option)
+            if typed.count(".") == 0 or name == "class_path":
+                classes[typed.lstrip("-").partition(".")[0]] = value
+        result.append(f"{typed}={value}" if equals else value)
     return result
 
 

@@ -57,7 +57,7 @@ def start_python() -> Callable[..., BaseProcess]:
     That one is clean: it has never run anything else, and starts no threads.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["relbench_pretrain.cli"])
+    context.set_forkserver_preload(["relbench_pretrain.commands.fit"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
         patch.setenv("OMP_NUM_THREADS", "1")

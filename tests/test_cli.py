@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +16,10 @@ import torch
 import yaml
 from jsonargparse import ArgumentParser
 
+import datamodules
+import lightning_modules
 from relbench_pretrain import from_pretrained
-from relbench_pretrain.cli import CONFIGS, EXPERIMENTS, main, resolve_configs
+from relbench_pretrain.cli import COMMANDS, CONFIGS, EXPERIMENTS, main, resolve_configs
 from relbench_pretrain.commands.study import study
 from relbench_pretrain.nn.task_network import load_backbone
 from relbench_pretrain.pretrained import read_network
@@ -110,7 +114,7 @@ def test_relations_given_as_texts_get_triples(experiment, run_in, capsys):
         rows = list(csv.DictReader(file))
     assert [row["head"] for row in rows] == ["e1"] * 3 + ["e2"] * 3
     assert all(row["tail"] != row["head"] for row in rows)
-    main(["export", "runs/run/version_0/checkpoints/best.ckpt", "shared"])
+    main(["export", "runs/run/version_0/checkpoints/best.ckpt", "--output_dir=shared"])
     assert sum(p.numel() for p in from_pretrained("shared").parameters())
     assert "* entities: " in Path("shared/README.md").read_text()
     if experiment == "demo-mre":
@@ -160,7 +164,11 @@ def test_checkpoints_that_can_run_code_are_refused_wherever_they_are_given(run_i
     files = SimpleNamespace(exists=lambda path: True)
     monkeypatch.setattr("lightning.fabric.plugins.io.torch_io.get_filesystem", lambda path: files)
     fit = ["fit", "--config=hypergraph/recovery", "--data.graph.num_nodes=5", "--data.num_samples=100", *SMALL]
-    for args in (["export", "a.ckpt", "shared"], [*fit, "--ckpt_path=a.ckpt"], [*fit, "--ckpt_path=https://a/a.ckpt"]):
+    for args in (
+        ["export", "a.ckpt", "--output_dir=shared"],
+        [*fit, "--ckpt_path=a.ckpt"],
+        [*fit, "--ckpt_path=https://a/a.ckpt"],
+    ):
         with pytest.raises(SystemExit) as end:
             main(args)
         assert end.value.code == 2
@@ -182,7 +190,7 @@ def test_resuming_takes_up_step_and_weights(config, run_in):
     main([*common, "--trainer.max_steps=4", f"--ckpt_path={checkpoint}"])
     (resumed,) = (run_in / "runs/run/version_1/checkpoints").glob("*.ckpt")
     assert torch.load(resumed, weights_only=True)["global_step"] == 4
-    main(["export", str(resumed), "shared", "--licence=mit"])
+    main(["export", str(resumed), "--output_dir=shared", "--licence=mit"])
     weights, last = (load_backbone(f).state_dict() for f in ("shared", "runs/run/version_1/backbone/last"))
     assert all(torch.equal(value, weights[name]) for name, value in last.items())
     info = read_network("shared").info
@@ -197,7 +205,7 @@ def test_fit_then_test_names_the_regime(run_in, pretrained):
     main(["test", *common, f"--ckpt_path={best}"])
     with (run_in / "runs/run/version_1/metrics.csv").open() as file:
         (row,) = csv.DictReader(file)
-    main(["export", str(best), "shared"])
+    main(["export", str(best), "--output_dir=shared"])
     assert from_pretrained("shared").task.name == "customer-churn"
     assert 0 <= float(row["test/rolling/roc_auc"]) <= 1
 
@@ -255,6 +263,121 @@ def test_module_and_help_run_as_commands(capsys, start_python, tmp_path):
     with pytest.raises(SystemExit, match="^0$|^None$"):
         main(["demo", "--help"])
     assert "usage: relbench-pretrain" in capsys.readouterr().out
+
+
+FAST = """
+import sys
+from relbench_pretrain.cli import main
+for args in ([], ["--help"], ["--version"], ["configs"], ["configs", "contrastive/demo"], ["configs", "--help"],
+             ["fti"], ["configs", "demmo"], ["fit", "contrastive/dmeo"], ["study", "rel-f2"], ["--foo"]):
+    try:
+        main(args)
+    except SystemExit as end:
+        print("exit", end.code, file=sys.stderr)
+heavy = {"torch", "lightning", "jsonargparse", "numpy", "pandas", "yaml"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_what_needs_no_library_imports_none():
+    process = subprocess.run([sys.executable, "-c", FAST], capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    text = process.stdout
+    for name in COMMANDS:
+        assert f"\n  {name} " in text
+    assert re.search(r"relbench-pretrain \d+\.\d+", text)
+    errors = [line for line in process.stderr.splitlines() if line.startswith(("error: ", "exit "))]
+    assert errors[1::2] == ["exit 2"] * 5
+    hints = ["'fit'", "'contrastive/demo'", "'contrastive/demo'", "'rel-f1'", "'relbench-pretrain fit --foo'"]
+    assert all(hint in error for hint, error in zip(hints, errors[::2], strict=True))
+
+
+def test_every_command_has_a_function_that_is_described():
+    for name, command in COMMANDS.items():
+        assert (command.load().__doc__ or "").strip(), name
+        assert len(command.summary) < 62, name
+
+
+@pytest.mark.parametrize(
+    ("args", "messages"),
+    [
+        (["hypergraph/recovery", "--data.num_sample=5"], ["Option 'num_sample' is not accepted", "'num_samples'"]),
+        (["hypergraph/recovery", "--trainer.max_stepps=3"], ["'--trainer.max_steps'"]),
+        (["hypergraph/recovery", "--data.graph=Stra"], ["'Star'"]),
+        (["hypergraph/recovery", "--ckpt_path=absent.ckpt"], ["there is no checkpoint 'absent.ckpt'"]),
+        (["hypergraph/recovery", "--ckpt_path=."], ["is a folder"]),
+        ([], ["--config NAME"]),
+    ],
+)
+def test_mistyped_arguments_are_told_in_few_lines(args, messages, run_in, capsys):
+    with pytest.raises(SystemExit, match="^2$"):
+        main(["fit", *args])
+    error = capsys.readouterr().err
+    assert all(message in error for message in messages)
+    assert len(error.splitlines()) < 8
+    assert "usage" not in error
+
+
+def test_classes_and_their_options_are_explained(capsys):
+    def printed(*args):
+        with pytest.raises(SystemExit, match="^0$|^None$"):
+            main(["fit", *args])
+        return capsys.readouterr().out
+
+    for section, names in (("data", datamodules.__all__), ("model", lightning_modules.__all__)):
+        listed = printed(f"--{section}.help")
+        assert all(f"\n  {name}\n" in listed for name in names)
+    for args in (["--data.help=HypergraphDataModule"], ["--data.help", "HypergraphDataModule"],
+                 ["hypergraph/recovery", "--data.help"], ["--data=HypergraphDataModule", "--data.help"]):  # fmt: skip
+        text = printed(*args)
+        assert text.startswith("usage: relbench-pretrain fit ")
+        assert "--data.num_samples" in text
+    assert "--data.graph.num_nodes" in printed("hypergraph/recovery", "--data.graph.help=Star")
+
+
+RECOVERY = [
+    "fit", "hypergraph/recovery", "--data.graph.num_nodes=5", "--data.num_samples=200", "--data.batch_size=50",
+    "--trainer.enable_progress_bar=false", "--trainer.val_check_interval=1", "--trainer.limit_val_batches=1",
+]  # fmt: skip
+
+
+def test_a_checkpoint_gives_state_and_no_options(run_in):
+    main([*RECOVERY, "--trainer.max_steps=1", "--output_dir=first"])
+    state = torch.load("first/run/version_0/checkpoints/last.ckpt", weights_only=True)
+    assert state["hyper_parameters"]
+    state["hyper_parameters"] |= {
+        "optimizer": {"class_path": "os.system", "init_args": {"command": "touch marker"}},
+        "lr_scheduler": {"class_path": "somebodys.Schedule"},
+        "compile": True,
+    }
+    torch.save(state, "harmful.ckpt")
+    typed = ["--model.optimizer.init_args.lr=0.123", "--ckpt_path=harmful.ckpt", "--output_dir=second"]
+    main([*RECOVERY, "--trainer.max_steps=2", *typed])
+    assert not Path("marker").exists()
+    model = yaml.safe_load(Path("second/run/version_0/config.yaml").read_text())["model"]["init_args"]
+    assert model["optimizer"]["init_args"]["lr"] == 0.123
+    assert model["compile"] is False
+    assert torch.load("second/run/version_0/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_names_of_earlier_versions_are_taken_with_a_word(run_in, capsys):
+    Path("old.yaml").write_text(
+        "data: {class_path: datamodules.HypergraphDataModule, init_args: {num_draws: 300, "
+        "draws: {class_path: relbench_pretrain.hypergraph.draws.BiasedDraws, init_args: {power: 0.5}}}}\n"
+        "trainer: {logger: {class_path: callbacks.loggers.CSVLogger, init_args: {save_dir: here}}}\n"
+    )
+    with pytest.raises(SystemExit, match="^0$|^None$"):
+        main(["fit", "hypergraph/recovery", "--config=old.yaml", "--data.num_draws=400", "--print_config"])
+    out, err = capsys.readouterr()
+    config = yaml.safe_load(out)
+    assert config["data"]["init_args"]["num_samples"] == 400
+    assert config["data"]["init_args"]["sampling"] == {
+        "class_path": "relbench_pretrain.hypergraph.BiasedSampling", "init_args": {"power": 0.5}}  # fmt: skip
+    assert config["trainer"]["logger"]["class_path"] == "relbench_pretrain.trainer.CSVLogger"
+    assert "warning: the option 'num_draws' is called 'num_samples' now" in err
+    main(["make-demo", "shop", "--num_rows=2000"])
+    assert Path("shop/db").is_dir()
+    assert "warning: what is given as 'shop' by its place is called '--output_dir' now" in capsys.readouterr().err
 
 
 ANY_VALUE = tuple(

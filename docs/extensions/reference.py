@@ -24,12 +24,6 @@ from docstring_parser import DocstringStyle, parse
 ROOT = Path(__file__).parents[2]
 REFERENCE = Path(__file__).parents[1] / "reference"
 PACKAGES = ("relbench_pretrain", "datamodules", "lightning_modules", "callbacks")
-TRAINER_COMMANDS = {
-    "fit": "Trains, and validates while it does.",
-    "validate": "Scores a checkpoint on the validation data.",
-    "test": "Scores a checkpoint on the test data.",
-    "predict": "Writes what a checkpoint predicts.",
-}
 WIDTH = "100"
 
 
@@ -127,13 +121,10 @@ def command_pages() -> dict[str, str]:
     """Returns a page for each command, and the page that leads to them."""
     from relbench_pretrain.cli import COMMANDS
 
-    lines = dict(TRAINER_COMMANDS)
-    for name in COMMANDS:
-        lines[name] = ""
+    lines = {name: f"{command.summary}." for name, command in COMMANDS.items()}
     pages = {}
     for name in lines:
         text = help_text(name, "--help")
-        lines[name] = lines[name] or _described(text)
         pages[name] = f"# relbench-pretrain {name}\n\n{lines[name]}\n\n```text\n{text}\n```\n"
     rows = [f"| [`{name}`]({name}.md) | {cell(line)} |" for name, line in lines.items()]
     names = "\n".join(lines)
@@ -145,12 +136,6 @@ def command_pages() -> dict[str, str]:
         f"```text\n{help_text('--help')}\n```\n\n```{{toctree}}\n:hidden:\n\n{names}\n```\n"
     )
     return pages
-
-
-def _described(text: str) -> str:
-    """Returns the sentence under the usage line of a help text."""
-    blocks = [" ".join(block.split()) for block in text.split("\n\n")]
-    return next((first_sentence(block) for block in blocks if block and not block.startswith("usage:")), "")
 
 
 # --- the options of YAML
@@ -318,14 +303,12 @@ def option_pages() -> dict[str, str]:
         members = [cls for cls in exported if inspect.isclass(cls) and not _is_error(cls)]
         roots += members
         pages[name] = _option_page(title, words, members)
-    study = inspect.unwrap(COMMANDS["study"]) if callable(COMMANDS["study"]) else None
-    if study is not None:
-        parts = reachable([study])
-        pages["study"] = _option_page(
-            "Studies",
-            "The keys of a study file (`relbench-pretrain study --config`).",
-            [study, *(part for part in parts if not inspect.isabstract(part))],
-        )
+    study = inspect.unwrap(COMMANDS["study"].load())
+    pages["study"] = _option_page(
+        "Studies",
+        "The keys of a study file (`relbench-pretrain study FILE`).",
+        [study, *(part for part in reachable([study]) if not inspect.isabstract(part))],
+    )
     parts = [part for part in reachable(roots) if part not in roots and not _is_error(part)]
     for name, (title, words, belongs) in PART_PAGES.items():
         members = [part for part in parts if belongs(part.__module__)]

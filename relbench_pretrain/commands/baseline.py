@@ -12,7 +12,7 @@ def baseline(
     method: Method,
     task: str,
     dataset: str = "demo",
-    output_file: str | None = None,
+    output: str | None = None,
     label_fraction: float = 1.0,
     seed: int = 0,
 ) -> None:
@@ -25,7 +25,7 @@ def baseline(
             foreign keys, and ``past_interactions``: first those of the source itself, the most frequent first.
         task: The task's name.
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``.
-        output_file: Where the metrics are written; nowhere by default.
+        output: The file where the metrics are written; nowhere by default.
         label_fraction: The share of the training labels that are used.
         seed: Which labels these are, and the seed of LightGBM.
 
@@ -34,6 +34,6 @@ def baseline(
     """
     text = json.dumps(baseline_metrics(method, task, dataset, label_fraction, seed), indent=1)
     print(text)
-    if output_file is not None:
-        with atomic_file(output_file) as part:
+    if output is not None:
+        with atomic_file(output) as part:
             part.write_text(text + "\n")

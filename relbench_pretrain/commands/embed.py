@@ -31,7 +31,7 @@ def embed(
     checkpoint: str,
     table: str,
     dataset: str = "demo",
-    output_file: str = "embeddings.parquet",
+    output: str = "embeddings.parquet",
     at: str | None = None,
     fanouts: list[int] = [24, 0],  # noqa: B006
     strategy: Literal["last", "uniform"] = "last",
@@ -48,7 +48,7 @@ def embed(
         checkpoint: Folder of a pretrained backbone, or its name on the Hub.
         table: The table.
         dataset: A RelBench name, a Hub address, a local folder, or ``demo``; of the checkpoint's structure.
-        output_file: The file, whose columns are ``row``, the table's primary key and time, and ``embedding``.
+        output: The file, whose columns are ``row``, the table's primary key and time, and ``embedding``.
         at: A time like ``2020-01-01``: rows are seen as they are then, and later ones are left out. By default each
             row is seen at its own time, and rows without one at the end of the database.
         fanouts: Child rows per row and foreign key, hop by hop.
@@ -77,7 +77,7 @@ def embed(
     rows, times = _rows(graph, table, at)
     sampler = TemporalNeighborSampler(GraphIndex.from_graph(graph), fanouts, strategy, follow, seed=seed)
     loader = RelationalLoader(graph, sampler, (table, rows), times, batch_size=batch_size)
-    path = Path(output_file)
+    path = Path(output)
     kept: list[np.ndarray] = []
     with atomic_file(path) as part:
         _write(part, _vectors(backbone, loader, table), frame, backbone.channels, kept if plot else None)

@@ -11,7 +11,7 @@ from relbench_pretrain.pretrained.safe_loading import CheckpointError, read_chec
 
 def export(
     checkpoint: str,
-    folder: str,
+    output_dir: str = "exported",
     licence: str | None = None,
     dataset: str | None = None,
     name: str | None = None,
@@ -24,7 +24,7 @@ def export(
 
     Args:
         checkpoint: A checkpoint (``.ckpt``) of a run of the command line, or the folder of a backbone.
-        folder: The folder to write, which must be new or empty.
+        output_dir: The folder to write, which must be new or empty.
         licence: The licence of the weights, as the Hub calls it, such as ``mit``; not stated by default.
         dataset: What to call the data; by default by what the run noted.
         name: What to call the network, such as ``owner/name``; by default like the folder.
@@ -33,9 +33,9 @@ def export(
     Raises:
         CheckpointError: If there is no network in the checkpoint, or the folder is not empty.
     """
-    target = Path(folder).expanduser()
+    target = Path(output_dir).expanduser()
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise CheckpointError(f"'{folder}' is there already: remove it, or give another folder")
+        raise CheckpointError(f"'{output_dir}' is there already: remove it, or give another --output_dir")
     network = network_of(checkpoint)
     number = sum(value.numel() for value in network.parameters())
     save_network(

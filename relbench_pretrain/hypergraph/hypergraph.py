@@ -10,11 +10,12 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.hypergraph.adjacency import Adjacency
 from relbench_pretrain.hypergraph.rows import find_rows, sorted_members, unique_rows, widened
 
 
-class HypergraphError(ValueError):
+class HypergraphError(UserError, ValueError):
     """A hypergraph that cannot be read, made or used; the message names what is wrong, and the remedy."""
 
 

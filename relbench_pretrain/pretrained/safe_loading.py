@@ -14,10 +14,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
+from relbench_pretrain.errors import UserError
+
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-class CheckpointError(ValueError):
+class CheckpointError(UserError, ValueError):
     """A checkpoint, or a network's folder, that cannot be used; the message names what is missing or wrong."""
 
 

@@ -18,6 +18,7 @@ from relbench.load import RelBenchDataset
 from relbench.manifest import TableSpec
 
 from relbench_pretrain.datasets.shop.database import DEMO_VERSION, MIN_ROWS, write_demo_database
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.files import CACHE_VARIABLE, atomic_folder, cache_root
 from relbench_pretrain.relational.database_check import (
     DatabaseReport,
@@ -45,7 +46,7 @@ LOCAL_HINT = (
 )
 
 
-class DatasetError(RuntimeError):
+class DatasetError(UserError, RuntimeError):
     """A dataset that cannot be opened. The message says what was tried and what to do."""
 
 

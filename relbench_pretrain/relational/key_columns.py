@@ -10,13 +10,14 @@ import numpy as np
 import pandas as pd
 import pandas.api.types as ptypes
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.relational.cells import LISTS, NUMBERS
 
 NUMBERS_OR_EMPTY = NUMBERS | {"empty"}
 """The names that :func:`pandas.api.types.infer_dtype` gives object columns of numbers, missing values aside."""
 
 
-class DatabaseError(ValueError):
+class DatabaseError(UserError, ValueError):
     """A database that no graph can be built from. The message names table, column, row and remedy."""
 
 

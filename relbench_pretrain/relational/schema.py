@@ -15,6 +15,7 @@ import torch
 from torch_frame import stype
 from torch_frame.data.stats import StatType
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.pretrained import CheckpointError, read_network
 
 EdgeType = tuple[str, str, str]
@@ -23,7 +24,7 @@ CONSTANT_COLUMN = "__constant__"
 """The one feature of a table that has none of its own: the number 1 in every row."""
 
 
-class SchemaError(ValueError):
+class SchemaError(UserError, ValueError):
     """Two schemas that should agree do not; the message lists the differences."""
 
 

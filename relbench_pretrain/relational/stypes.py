@@ -11,6 +11,7 @@ import pandas as pd
 from relbench.base import Table
 from torch_frame import stype
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.relational.cells import (
     DURATIONS,
     NUMBERS,
@@ -58,7 +59,7 @@ StypeOverrides = Mapping[str, Mapping[str, str | None]]
 """Column types by table and column, as written in YAML; null leaves a column out."""
 
 
-class StypeError(ValueError):
+class StypeError(UserError, ValueError):
     """Column types that were asked for and cannot be; the message names table and column."""
 
 

@@ -13,6 +13,7 @@ from relbench.base import AutoCompleteTask, EntityTask, RecommendationTask, Tabl
 from relbench.load import RelBenchDataset
 from torch import Tensor
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.unix_time import to_unix_seconds
 
 Split = Literal["train", "val", "test"]
@@ -21,7 +22,7 @@ BINARY, MULTICLASS, MULTILABEL = "binary_classification", "multiclass_classifica
 REGRESSION, RECOMMENDATION = "regression", "recommendation"
 
 
-class TaskError(ValueError):
+class TaskError(UserError, ValueError):
     """A task that does not exist or cannot be trained; the message says which ones can."""
 
 

@@ -14,8 +14,10 @@ import torch
 from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
 
+from relbench_pretrain.errors import UserError
 
-class TextModelError(RuntimeError):
+
+class TextModelError(UserError, RuntimeError):
     """A text model that is not at hand."""
 
 

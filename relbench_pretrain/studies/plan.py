@@ -12,10 +12,11 @@ from typing import Any
 
 import yaml
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.renamed import RenamedWarning, translated_arguments
 
 
-class StudyError(RuntimeError):
+class StudyError(UserError, RuntimeError):
     """A study that cannot be run, or in which runs failed; the message names them."""
 
 

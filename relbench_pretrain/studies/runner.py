@@ -103,7 +103,7 @@ def _output(run: Run, root: Path, logger: str | None) -> list[str]:
     folder = root / run.folder
     if run.command[0] not in ("fit", "test"):
         alone = run.command[0] == "baseline"  # the others write more than their metrics
-        return [f"--output_file={folder / 'metrics.json'}" if alone else f"--output_dir={folder}"]
+        return [f"--output={folder / 'metrics.json'}" if alone else f"--output_dir={folder}"]
     output = [
         "--trainer.enable_progress_bar=false",
         "--trainer.logger=lightning.pytorch.loggers.CSVLogger",

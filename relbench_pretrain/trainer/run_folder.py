@@ -7,8 +7,10 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger
 
+from relbench_pretrain.errors import UserError
 
-class RunError(ValueError):
+
+class RunError(UserError, ValueError):
     """A run that cannot be begun or gone on with; the message says why and what helps."""
 
 

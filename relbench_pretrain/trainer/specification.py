@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from relbench_pretrain.errors import UserError
+
 S = TypeVar("S", bound="Specification")
 
 
@@ -24,7 +26,7 @@ class Specification(Protocol):
         """The description of the data for a model card."""
 
 
-class SpecificationError(TypeError):
+class SpecificationError(UserError, TypeError):
     """Data that do not go with a module or callback; the message says which would."""
 
 

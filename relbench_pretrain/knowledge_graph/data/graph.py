@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from relbench_pretrain.errors import UserError
 
-class KnowledgeGraphError(ValueError):
+
+class KnowledgeGraphError(UserError, ValueError):
     """A knowledge graph that cannot be read or used; the message names file and line, and the remedy."""
 
 
