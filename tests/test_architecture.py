@@ -70,6 +70,7 @@ ALLOWED = {
     },
     "callbacks": {
         "contrastive.normalization",
+        "errors",
         "evaluation",
         "files",
         "hypergraph",

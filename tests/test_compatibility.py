@@ -49,7 +49,7 @@ def test_exported_networks_load(name):
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_checkpoints_are_exported(system, run_in):
-    main(["export", checkpoint_of(system), "shared"])
+    main(["export", checkpoint_of(system), "--output_dir=shared"])
     assert what_is_in(run_in / "shared") == EXPECTED["exported"][system]
 
 

@@ -103,7 +103,7 @@ class RelBenchPretrainCLI(LightningCLI):
         """
         self.config = parser.parse_args(args) if isinstance(args, list) else parser.parse_object(args)
         section = self.config.get(self.config.get("subcommand") or "", {})
-        if section.get("ckpt_path"):
+        if section.get("ckpt_path") and not section.get("run"):
             section["ckpt_path"] = _checkpoint(section["ckpt_path"])
 
     def _parse_ckpt_path(self) -> None:

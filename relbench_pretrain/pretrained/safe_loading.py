@@ -90,7 +90,7 @@ def local_folder(source: str | Path, files: list[str], revision: str | None = No
         return path
     if path.exists():
         raise CheckpointError(
-            f"'{source}' is a file, and a folder is wanted: `relbench-pretrain export {source} FOLDER` makes one of a "
+            f"'{source}' is a file, and a folder is wanted: `relbench-pretrain export {source}` makes one of a "
             "checkpoint"
         )
     if not HUB_NAME.fullmatch(os.fspath(source)) or os.fspath(source).startswith("."):

@@ -141,7 +141,7 @@ def test_a_run_recovers_the_graph_and_plots_it(run_in, capsys):
 def test_a_checkpoint_of_other_nodes_is_refused(run_in, capsys):
     main([*ARGS, "--trainer.max_steps=1", "--trainer.val_check_interval=1"])
     checkpoint = next((run_in / "runs/run/version_0/checkpoints").glob("*.ckpt"))
-    main(["export", str(checkpoint), "shared"])
+    main(["export", str(checkpoint), "--output_dir=shared"])
     assert from_pretrained("shared").nodes == [str(i) for i in range(12)]
     with pytest.raises(SystemExit):
         main(["test", *ARGS[1:], "--data.graph.num_nodes=13", f"--ckpt_path={checkpoint}"])
