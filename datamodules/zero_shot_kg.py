@@ -26,7 +26,7 @@ from relbench_pretrain.renamed import translated
 
 
 class EpisodicKGDataModule(KnowledgeGraphDataModule):
-    """Episodes of seen relations, each trained as if it were unseen: its own triples are hidden.
+    """A knowledge graph for training in episodes, where a seen relation is treated as unseen: its triples are hidden.
 
     Validation ranks relations that are held out whole, and the test unseen ones. Training asks for tails and for heads,
     whatever ``direction`` says: there are few relations to learn from, and each is another one from its other end.
@@ -145,7 +145,7 @@ class EpisodicKGDataModule(KnowledgeGraphDataModule):
 
 
 class MultimodalKGDataModule(KnowledgeGraphDataModule):
-    """Triples with images and texts of their entities, in the phases that ``RelationExtrapolation`` is trained in.
+    """A knowledge graph with images and texts for ``RelationExtrapolation``, which is trained in phases.
 
     Validation ranks relations that are held out whole, and the test unseen ones.
 

@@ -104,8 +104,9 @@ def test_relations_given_as_texts_get_triples(experiment, run_in, capsys):
             "--data.predict_heads=[e1, e2]", "--data.predict_top=3"]  # fmt: skip
     common = [f"--config=zero_shot/{experiment}", "--trainer.enable_progress_bar=false"]
     short = ["--trainer.max_epochs=1", "--data.batches_per_epoch=2", "--trainer.limit_val_batches=1"]
-    short += ["--data.pool_queries=4", "--data.pool_negatives=40", "--data.negatives_per_query=40"]
-    if experiment == "demo-mre":
+    if experiment == "demo":
+        short += ["--data.pool_queries=4", "--data.pool_negatives=40", "--data.negatives_per_query=40"]
+    else:
         short[0] = "--trainer.max_epochs=3"
         short += [f"--data.training.{phase}_epochs=1" for phase in ("fusion", "extractor", "adversarial")]
     main(["fit", *common, *short])

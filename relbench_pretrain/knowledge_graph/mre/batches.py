@@ -36,7 +36,7 @@ class EgoSubgraph:
 
 @dataclass
 class FusionBatch:
-    """Triples, for learner and consolidator.
+    """Triples to train learner and consolidator on.
 
     Args:
         around: The entities of the triples with neighbours.

@@ -64,7 +64,7 @@ class BasisConv(MessagePassing):
         nn.init.xavier_uniform_(self.share)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_type: Tensor, num_targets: int) -> Tensor:
-        """Convolves.
+        """Aggregates the neighbours of the targets.
 
         Args:
             x: Vectors of the nodes; the targets come first ``(num_nodes, in_channels)``.

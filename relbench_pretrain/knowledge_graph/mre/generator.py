@@ -41,7 +41,7 @@ class PairExtractor(nn.Module):
         self.norm = nn.LayerNorm(channels)
 
     def share(self, side: int, entity: Tensor, neighbors: Tensor) -> Tensor:
-        """Returns the share of heads (side 0) or tails (1).
+        """Returns the summand of each head (side 0) or tail (1) in E.
 
         Args:
             side: 0 for heads, 1 for tails.
@@ -55,7 +55,7 @@ class PairExtractor(nn.Module):
         return self.join[side](F.leaky_relu(torch.cat(parts, dim=-1), SLOPE))
 
     def forward(self, head: Tensor, tail: Tensor) -> Tensor:
-        """Joins shares of heads and tails, which may be broadcast ``(..., channels)``."""
+        """Returns E from the summands of heads and tails, which may be broadcast ``(..., channels)``."""
         both = head + tail
         return self.norm(both + self.residual(both))
 
@@ -84,7 +84,7 @@ class RelationGenerator(nn.Module):
             )
 
     def forward(self, text: Tensor, number: int, generator: torch.Generator | None = None) -> Tensor:
-        """Makes vectors.
+        """Generates vectors of relations.
 
         Args:
             text: Vectors of the relations' texts ``(num_relations, text_width)``.

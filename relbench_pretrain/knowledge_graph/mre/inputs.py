@@ -35,7 +35,7 @@ class TextTokenizer(ABC):
         """Returns the tokenizer for a graph's texts."""
 
     def __call__(self, texts: Sequence[str], known: Sequence[str]) -> tuple[Tensor, int, str]:
-        """Tokenizes.
+        """Tokenizes texts.
 
         Args:
             texts: The texts.

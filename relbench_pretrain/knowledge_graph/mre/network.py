@@ -16,7 +16,7 @@ from relbench_pretrain.pretrained.card import CardText
 
 
 class ExtrapolationNetwork(SharedNetwork):
-    """MRE (Cai et al. 2024).
+    """The network of multimodal relation extrapolation, MRE (Cai et al. 2024).
 
     Args:
         learner: Makes vectors of entities and relations from images and texts.

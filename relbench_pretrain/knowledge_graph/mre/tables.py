@@ -19,7 +19,7 @@ from relbench_pretrain.knowledge_graph.mre.pairs import NeighborTable, RelationP
 
 
 class GraphTables(NamedTuple):
-    """Vectors of a graph.
+    """Vectors of all entities and relations of a graph.
 
     Args:
         entity: Entities with their neighbours ``(num_entities, channels)``.
@@ -34,7 +34,7 @@ class GraphTables(NamedTuple):
 
 @torch.no_grad()
 def encode_entities(learner: Learner, inputs: GraphInputs, number: int, device: torch.device) -> Tensor:
-    """Encodes all entities, the last few included.
+    """Encodes all entities of a graph, some hundreds at a time.
 
     Args:
         learner: The learner.

@@ -17,7 +17,7 @@ from relbench_pretrain.pretrained.card import CardText
 
 
 class EntityContext(NamedTuple):
-    """What rankers may know of all entities and seen relations.
+    """The texts of seen relations, and how often each entity occurs with each of them, as far as rankers may know.
 
     Args:
         relation_text: Vectors of the relations' texts, of length 1 ``(num_relations, text_width)``.
@@ -65,7 +65,7 @@ class PairScorer(SharedNetwork):
         return F.cross_entropy(self(episode, query, context).float(), episode.answer)
 
     def prepare(self, episodes: Sequence[Episode]) -> None:
-        """Looks at all training episodes once before the first of them is trained on."""
+        """Fits whatever needs all training episodes at once, before the first of them is trained on."""
 
 
 def features_of(episode: Episode) -> Tensor:
