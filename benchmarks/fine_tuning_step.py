@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from measure import alternate, forever, memory_of, peak_of_work, report
+from measure import alternate, memory_of, peak_of_work, report, training_step
 from peers import visible_graph
 from relbench.modeling.nn import HeteroEncoder, HeteroGraphSAGE, HeteroTemporalEncoder
 from torch import Tensor, nn
@@ -93,17 +93,7 @@ def step(side: str, dataset: str, task: str, batch_size: int, fanouts: list[int]
         loader = module.train_dataloader()
     loss_of = nn.BCEWithLogitsLoss()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=side == "ours")  # as the shipped configs do
-    batches = forever(loader)
-
-    def one() -> float:
-        batch = next(batches)
-        loss = loss_of(network(batch), batch[table].y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    return one
+    return training_step(lambda batch: loss_of(network(batch), batch[table].y), optimizer, loader)
 
 
 def main() -> None:

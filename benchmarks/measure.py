@@ -13,6 +13,8 @@ from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
+import torch
+
 
 def peak_megabytes() -> float:
     """Returns the highest resident memory of this process so far in MB."""
@@ -95,3 +97,21 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_rounded(v) for v in value]
     return value
+
+
+def training_step(
+    loss_of: Callable[[Any], torch.Tensor], optimizer: torch.optim.Optimizer, loader: Iterable[Any], bf16: bool = False
+) -> Callable[[], float]:
+    """Returns a function that makes one step of training and returns its loss."""
+    batches = forever(loader)
+
+    def one() -> float:
+        batch = next(batches)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = loss_of(batch)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return one

@@ -10,6 +10,7 @@ from torch_geometric.data import HeteroData
 from torch_geometric.loader import HGTLoader
 from torch_geometric.utils import scatter
 
+from datamodules import ContrastiveDataModule
 from relbench_pretrain.relational.graph import RelationalGraph
 from relbench_pretrain.relational.schema import GraphSchema
 
@@ -20,13 +21,20 @@ def visible_graph(graph: RelationalGraph, rows: dict[str, int]) -> HeteroData:
     for table, n in rows.items():
         data[table].tf = graph.frames[table][:n]
         data[table].num_nodes = n
-    for table, spec in graph.schema.tables.items():
-        for position, (column, parent) in enumerate(spec.foreign_keys.items()):
-            index = graph.parent[table][: rows[table], position]
-            child = ((index >= 0) & (index < rows[parent])).nonzero().squeeze(1)
-            data[table, f"f2p_{column}", parent].edge_index = torch.stack([child, index[child]])
-            data[parent, f"rev_f2p_{column}", table].edge_index = torch.stack([index[child], child])
+    for key in graph.schema.foreign_keys:
+        index = graph.parent[key.child][: rows[key.child], graph.schema.key_column(key)]
+        child = ((index >= 0) & (index < rows[key.parent])).nonzero().squeeze(1)
+        data[key.edge_type].edge_index = torch.stack([child, index[child]])
+        data[key.reverse_edge_type].edge_index = torch.stack([index[child], child])
     return data
+
+
+def pretraining_seeds(dataset: str, seed_table: str) -> tuple[ContrastiveDataModule, dict[str, int], Tensor]:
+    """Returns the opened data, the rows that pretraining may see by table, and seeds in a fixed random order."""
+    module = ContrastiveDataModule(dataset)
+    module.setup("fit")
+    rows = module.graph.rows_until(module.val_time)
+    return module, rows, torch.randperm(rows[seed_table], generator=torch.Generator().manual_seed(0))
 
 
 def hgt_loader(data: HeteroData, seed_table: str, seeds: Tensor, transform=None) -> HGTLoader:

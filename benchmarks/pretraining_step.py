@@ -15,10 +15,9 @@ import argparse
 from collections.abc import Callable
 
 import torch
-from measure import alternate, forever, memory_of, peak_of_work, report
-from peers import DensePretraining, hgt_loader, visible_graph
+from measure import alternate, memory_of, peak_of_work, report, training_step
+from peers import DensePretraining, hgt_loader, pretraining_seeds, visible_graph
 
-from datamodules import ContrastiveDataModule
 from datamodules.contrastive import CorruptedView
 from lightning_modules import ContrastivePretraining
 from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast
@@ -29,11 +28,8 @@ from relbench_pretrain.sampling import HGSampler, RelationalLoader
 def step(side: str, dataset: str, seed_table: str, bf16: bool) -> Callable[[], float]:
     """Returns a function that makes one step of one side."""
     torch.manual_seed(0)
-    module = ContrastiveDataModule(dataset)
-    module.setup("fit")
+    module, rows, seeds = pretraining_seeds(dataset, seed_table)
     graph, until = module.graph, module.val_time
-    rows = graph.rows_until(until)
-    seeds = torch.randperm(rows[seed_table], generator=torch.Generator().manual_seed(0))
     if side == "peer":
         network = DensePretraining(graph.schema)
         view = CorruptedView(module.corruption)
@@ -59,18 +55,7 @@ def step(side: str, dataset: str, seed_table: str, bf16: bool) -> Callable[[], f
             return sum(network.normalization(network.losses(batch, network(batch))).values())
 
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=side == "ours")  # as the shipped configs do
-    batches = forever(loader)
-
-    def one() -> float:
-        batch = next(batches)
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = loss_of(batch)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    return one
+    return training_step(loss_of, optimizer, loader, bf16)
 
 
 def main() -> None:

@@ -14,20 +14,16 @@ from collections.abc import Iterator
 
 import torch
 from measure import alternate, forever, memory_of, peak_of_work, report
-from peers import hgt_loader, visible_graph
+from peers import hgt_loader, pretraining_seeds, visible_graph
 from torch_geometric.data import HeteroData
 
-from datamodules import ContrastiveDataModule
 from relbench_pretrain.sampling import HGSampler, RelationalLoader
 
 
 def endless(side: str, dataset: str, seed_table: str) -> Iterator[HeteroData]:
     """The batches of one side, over and over."""
-    module = ContrastiveDataModule(dataset)
-    module.setup("fit")
+    module, rows, seeds = pretraining_seeds(dataset, seed_table)
     graph, until = module.graph, module.val_time
-    rows = graph.rows_until(until)
-    seeds = torch.randperm(rows[seed_table], generator=torch.Generator().manual_seed(0))
     if side == "peer":
         return forever(hgt_loader(visible_graph(graph, rows), seed_table, seeds))
     sampler = HGSampler(module.index, num_per_round=64, num_rounds=3)

@@ -70,7 +70,7 @@ def test_an_anchor_without_negatives_costs_nothing():
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize("temperature", [1e-3, 1e4])
-def test_trap_3_extreme_temperatures(sign, temperature):
+def test_extreme_temperatures(sign, temperature):
     """Dot products of 1e4 over 1e-3: the exponential alone would overflow."""
     similarity = (sign * torch.tensor([[1e4, 9e3, -1e4]]) / temperature).requires_grad_()
     losses = info_nce(similarity[:, 0], similarity, torch.tensor([[False, True, True]]))
@@ -93,7 +93,7 @@ def test_float32_under_autocast():
     half.sum.backward()
 
 
-def test_trap_6_no_anchor_has_a_gradient_path():
+def test_no_anchor_has_a_gradient_path():
     weight = torch.ones(2, 3, requires_grad=True)
     losses = AnchorLosses.concatenate([AnchorLosses.of_no_anchor(weight, weight.bfloat16())])
     assert losses.loss.shape == (0,)
@@ -134,7 +134,7 @@ def test_sampling_is_without_replacement_and_takes_all_of_a_few():
         assert is_negative[i, drawn].all()
 
 
-def test_trap_4_sampling_is_uniform_to_the_last_candidate():
+def test_sampling_is_uniform_to_the_last_candidate():
     """Each of 29 negatives is drawn with probability 10 / 29; so is each pair with 10 · 9 / (29 · 28)."""
     trials, candidates, limit = 20_000, 30, 10
     is_negative = (torch.arange(candidates) != 4).expand(trials, -1)

@@ -50,7 +50,7 @@ def test_settings_that_make_no_sense(level):
         LEVELS[level](max_negatives=0)
 
 
-def test_trap_6_an_empty_batch_has_a_gradient_path(level, schema, make_case):
+def test_an_empty_batch_has_a_gradient_path(level, schema, make_case):
     objective = build(level, schema)
     for case in (make_case({}, dtype=torch.float32), make_case(dict.fromkeys(SIZES, 1), dtype=torch.float32)):
         objective.zero_grad()

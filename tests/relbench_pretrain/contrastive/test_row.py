@@ -41,7 +41,7 @@ def test_large_tables_agree_with_loops(schema, case, check, slow_loss, one_by_on
     check(objective(*case.arguments("row")), slow(objective, case, slow_loss), leaves(objective, case))
 
 
-def test_trap_8_identical_rows_are_no_negatives(schema, make_case, check, slow_loss):
+def test_identical_rows_are_no_negatives(schema, make_case, check, slow_loss):
     case = make_case({"items": 6, "people": 5})
     duplicate = {"items": torch.tensor([-5, 2, -5, 2, 9, 8])}
     objective = build(schema)
@@ -50,7 +50,7 @@ def test_trap_8_identical_rows_are_no_negatives(schema, make_case, check, slow_l
     check(losses, slow(objective, case, slow_loss, duplicate), leaves(objective, case))
 
 
-def test_trap_8_a_table_of_identical_rows_has_no_loss(schema, make_case):
+def test_a_table_of_identical_rows_has_no_loss(schema, make_case):
     case = make_case({"keys": 3})
     losses = build(schema)(*case.arguments("row"), {"keys": torch.zeros(3, dtype=torch.int64)})
     assert losses.count == 0

@@ -48,15 +48,19 @@ def asked(number=30):
     return rows, times
 
 
+def histories(games, rows, times):
+    """Yields what each person has played by a time, and the time."""
+    seconds = to_unix_seconds(games["played"])
+    for row, time in zip(rows.tolist(), times.tolist(), strict=True):
+        yield games[(games["person_id"] == row).fillna(False) & (seconds <= time)], time
+
+
 def test_history_is_that_of_a_loop(shop):
     db, make = shop
     rows, times = asked()
-    found = make("people", rows, times, times)
-    games = db.table_dict["games"].df
-    seconds = to_unix_seconds(games["played"])
+    found, games = make("people", rows, times, times), db.table_dict["games"].df
     codes = games["result"].map({"won": 0, "lost": 1, "drawn": 2})
-    for i, (row, time) in enumerate(zip(rows.tolist(), times.tolist(), strict=True)):
-        mine = games[(games["person_id"] == row).fillna(False) & (seconds <= time)]
+    for i, (mine, time) in enumerate(histories(games, rows, times)):
         assert found["games.person_id:count_"][i] == len(mine)
         last = mine.iloc[::-1]
         for k in (1, 5, 60):
@@ -71,17 +75,14 @@ def test_history_is_that_of_a_loop(shop):
 def test_the_latest_rows_parent_brings_its_own_history(shop):
     db, make = shop
     rows, times = asked()
-    found = make("people", rows, times, times)
-    games = db.table_dict["games"].df
-    seconds = to_unix_seconds(games["played"])
-    for i, (row, time) in enumerate(zip(rows.tolist(), times.tolist(), strict=True)):
-        mine = games[(games["person_id"] == row).fillna(False) & (seconds <= time)]
+    found, games = make("people", rows, times, times), db.table_dict["games"].df
+    for i, (mine, time) in enumerate(histories(games, rows, times)):
         if not len(mine):
             continue
         team = int(mine["team_id"].iloc[-1])
         budget = db.table_dict["teams"].df["budget"][team]
         assert found["games.team_id>teams.budget"][i] == pytest.approx(budget)
-        together = games[(games["team_id"] == team) & (seconds <= time)]
+        together = games[(games["team_id"] == team) & (to_unix_seconds(games["played"]) <= time)]
         assert found["games.team_id>games.team_id:count_"][i] == len(together)
 
 

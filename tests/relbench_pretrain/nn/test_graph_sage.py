@@ -16,15 +16,6 @@ SIZES = {"players": 12, "teams": 7, "towns": 5, "alone": 3}
 CONNECTED = ["players", "teams", "towns"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Matrices this small gain nothing from threads, and on a busy machine they lose much."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def table(**foreign_keys):
     return TableSchema({"x": ColumnSchema("numerical")}, "id", None, foreign_keys)
 

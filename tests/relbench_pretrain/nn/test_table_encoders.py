@@ -43,15 +43,6 @@ KINDS = {
 }
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Matrices this small gain nothing from threads, and on a busy machine they lose much."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def embed(texts):
     """Vectors of 6 numbers that depend on the text only."""
     return torch.tensor([[math.sin((i + 1) * sum(map(ord, text)) + i) for i in range(6)] for text in texts])
