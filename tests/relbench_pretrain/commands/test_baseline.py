@@ -33,9 +33,9 @@ def test_every_kind_of_entity_task(tmp_path, method, task):
     assert ("cutoff" in found) == (task != "review-rating")
 
 
-def test_past_visits_beat_popularity(tmp_path):
-    popular, visits = (score(tmp_path, m, "customer-products", "demo") for m in ("popularity", "past_interactions"))
-    assert visits["rolling"]["map"] > popular["rolling"]["map"] > 0
+def test_past_interactions_beat_popularity(tmp_path):
+    popular, past = (score(tmp_path, m, "customer-products", "demo") for m in ("popularity", "past_interactions"))
+    assert past["rolling"]["map"] > popular["rolling"]["map"] > 0
 
 
 def test_methods_of_the_other_kind_are_refused_with_those_that_fit():
