@@ -56,10 +56,6 @@ class Neighborhood:
         one = np.ones(len(source), dtype=np.float32)
         return sp.coo_matrix((one, (source, arriving)), shape=(len(self.indptr) - 1, width)).tocsr()
 
-    def profile(self) -> Tensor:
-        """Returns ln(1 + :meth:`counts`), dense."""
-        return torch.from_numpy(self.counts().toarray()).log1p()
-
     def triples(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Returns head, relation and tail of the triples, each ``(num_triples,)``, ordered by head."""
         source = np.repeat(np.arange(len(self.indptr) - 1), self.degree)

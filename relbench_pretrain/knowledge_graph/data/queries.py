@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, Role, unique_triples
+from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, unique_triples
 
 Direction = Literal["tail", "head"]
 
@@ -61,11 +61,6 @@ class Queries:
             known=torch.from_numpy(np.stack([query[other], entity[other]])),
             direction=direction,
         )
-
-    @classmethod
-    def of_role(cls, graph: KnowledgeGraph, role: Role, direction: Direction = "tail", unique: bool = True) -> Queries:
-        """Asks for the tails, or heads, of all triples of the relations of a role."""
-        return cls.of_triples(graph, graph.triples_of(role, unique), direction)
 
     def known_of(self, start: int, stop: int) -> Tensor:
         """Returns the known answers of the queries from ``start`` to ``stop``, numbered from 0 ``(2, num_known)``."""

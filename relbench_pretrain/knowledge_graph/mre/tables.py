@@ -53,51 +53,6 @@ def encode_entities(learner: Learner, inputs: GraphInputs, number: int, device: 
     return torch.cat(found)
 
 
-@torch.no_grad()
-def encode_graph(
-    learner: Learner,
-    consolidator: StructureConsolidator,
-    inputs: GraphInputs,
-    neighborhood: Neighborhood,
-    neighbors: int,
-    device: torch.device,
-) -> GraphTables:
-    """Encodes all entities with their neighbours, and all relations.
-
-    Args:
-        learner: The learner.
-        consolidator: The consolidator.
-        inputs: Images and texts of entities, and texts of relations.
-        neighborhood: The triples that may be seen.
-        neighbors: The most neighbours of an entity; they are drawn with the same seed every time.
-        device: Where to encode.
-
-    Returns:
-        The vectors, on the device.
-    """
-    number = len(neighborhood.degree)
-    vectors = encode_entities(learner, inputs, number, device)
-    modes = [part.training for part in (learner, consolidator)]
-    learner.eval(), consolidator.eval()
-    parts = []
-    for start in range(0, number, 2048):  # a message is as wide as all bases together
-        target = np.arange(start, min(start + 2048, number))
-        row, edge = sample_neighbors(neighborhood, target, neighbors, np.random.default_rng(start))
-        source = len(target) + neighborhood.neighbor[edge]  # the targets come first, and then all entities
-        edges = (part.to(device) for part in edges_to(neighborhood, row, edge, source))
-        parts.append(consolidator(torch.cat([vectors[target], vectors]), *edges, len(target)))
-    entity = torch.cat(parts)
-    texts = inputs.of_relations(torch.arange(len(inputs.relation)))
-    text = learner.encode_relations(_moved(texts, device))
-    tables = GraphTables(entity, text, consolidator.relations(text))
-    learner.train(modes[0]), consolidator.train(modes[1])
-    return tables
-
-
-def _moved(inputs: ModalityInputs, device: torch.device) -> ModalityInputs:
-    return {name: ModalityInput(*(part.to(device) for part in values)) for name, values in inputs.items()}
-
-
 class GraphVectors:
     """Vectors of the whole graph, computed when they are asked for, and again when their parts have learned.
 
@@ -125,7 +80,8 @@ class GraphVectors:
         neighbors: NeighborTable,
         hide_relation: bool,
     ) -> None:
-        self.encoded = learner, consolidator, inputs, neighborhood, number
+        self.learner, self.consolidator, self.inputs = learner, consolidator, inputs
+        self.neighborhood, self.number = neighborhood, number
         self.extractor, self.pairs, self.neighbors, self.hide_relation = extractor, pairs, neighbors, hide_relation
         self.forget()
 
@@ -148,8 +104,28 @@ class GraphVectors:
     def tables(self) -> GraphTables:
         """Vectors of all entities and relations."""
         if self._tables is None:
-            self._tables = encode_graph(*self.encoded, self.device)
+            self._tables = self._encoded()
         return self._tables
+
+    @torch.no_grad()
+    def _encoded(self) -> GraphTables:
+        """Encodes all entities with their neighbours, drawn with the same seeds every time, and all relations."""
+        learner, consolidator, neighborhood, device = self.learner, self.consolidator, self.neighborhood, self.device
+        vectors = encode_entities(learner, self.inputs, len(neighborhood.degree), device)
+        modes = [part.training for part in (learner, consolidator)]
+        learner.eval(), consolidator.eval()
+        parts = []
+        for start in range(0, len(vectors), 2048):  # a message is as wide as all bases together
+            target = np.arange(start, min(start + 2048, len(vectors)))
+            row, edge = sample_neighbors(neighborhood, target, self.number, np.random.default_rng(start))
+            source = len(target) + neighborhood.neighbor[edge]  # the targets come first, and then all entities
+            edges = (part.to(device) for part in edges_to(neighborhood, row, edge, source))
+            parts.append(consolidator(torch.cat([vectors[target], vectors]), *edges, len(target)))
+        texts = self.inputs.of_relations(torch.arange(len(self.inputs.relation)))
+        text = learner.encode_relations(_moved(texts, device))
+        tables = GraphTables(torch.cat(parts), text, consolidator.relations(text))
+        learner.train(modes[0]), consolidator.train(modes[1])
+        return tables
 
     @property
     def pivots(self) -> Tensor:
@@ -180,3 +156,7 @@ class GraphVectors:
     def of_pairs(self, pair: Tensor, relation: Tensor) -> Tensor:
         """Returns E of pairs of seen relations; see :func:`pair_vectors`."""
         return pair_vectors(self.extractor, self.tables.entity, self.neighbors, pair, relation, self.hide_relation)
+
+
+def _moved(inputs: ModalityInputs, device: torch.device) -> ModalityInputs:
+    return {name: ModalityInput(*(part.to(device) for part in values)) for name, values in inputs.items()}
