@@ -33,7 +33,7 @@ def demo(
     """
     root = Path(output_dir)
     plan = demo_plan(root, task, steps, epochs, seed)
-    print(f"Pretraining for {steps} steps on the demo database, then task {task}: {', '.join(STARTS.values())}")
+    print(f"Pretraining for {steps} steps on the demo database, then task {task}: {'; '.join(STARTS.values())}")
     if failed := run_all(plan, root):
         raise StudyError(f"these runs failed: {', '.join(failed)}; each has a run.log in '{root}'")
     metrics = {run.folder: last_values(read_metrics(root / run.folder)) for run in plan}

@@ -37,17 +37,15 @@ def run_all(plan: Sequence[Run], root: Path, jobs: int = 1, group: str = "", log
     print(f"{len(plan)} runs, of which {len(plan) - total} are done; {jobs} at a time", flush=True)
     failed: list[str] = []
     running: dict[Future[bool], tuple[Run, float]] = {}
-    begin, status = time.monotonic(), StatusLine()
-
-    def left() -> str:
-        done = total - len(undone)
-        seconds = (time.monotonic() - begin) / max(1, done) * len(undone)
-        return f"; about {duration(seconds)} left" if done and undone else ""
+    begin, status, left = time.monotonic(), StatusLine(), ""
 
     def end(run: Run, how: str, well: bool = False) -> None:
+        nonlocal left
         undone.discard(run.folder)
         failed.extend([] if well else [run.folder])
-        status.say(f"[{total - len(undone)}/{total}] {run.folder} {how}{left()}")
+        seconds = (time.monotonic() - begin) / (total - len(undone)) * len(undone)
+        left = f"; about {duration(seconds)} left" if undone else ""
+        status.say(f"[{total - len(undone)}/{total}] {run.folder} {how}{left}")
 
     with ThreadPoolExecutor(jobs) as pool:
         while waiting or running:
@@ -59,7 +57,7 @@ def run_all(plan: Sequence[Run], root: Path, jobs: int = 1, group: str = "", log
                     waiting.remove(run)
                     running[pool.submit(execute, run, root, threads, group, logger)] = run, time.monotonic()
             waits = ", ".join(f"{run.folder} ({duration(time.monotonic() - since)})" for run, since in running.values())
-            status.show(f"{total - len(undone)} of {total} done, waiting for {waits or 'nothing'}{left()}")
+            status.show(f"{total - len(undone)} of {total} done, waiting for {waits or 'nothing'}{left}")
             for future in wait(running, status.every, FIRST_COMPLETED).done if running else ():
                 run, since = running.pop(future)
                 well = future.result()
