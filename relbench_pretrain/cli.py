@@ -108,6 +108,11 @@ def main(args: Sequence[str] | None = None) -> None:
             configs(args[1:])
         else:
             _run(args)
+    except BrokenPipeError:
+        if "torch" in sys.modules:
+            raise
+        # Who reads a list has seen enough, as 'head' does.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (UserError, UnpicklingError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise

@@ -20,6 +20,7 @@ import datamodules
 import lightning_modules
 from relbench_pretrain import from_pretrained
 from relbench_pretrain.cli import COMMANDS, CONFIGS, EXPERIMENTS, main, resolve_configs
+from relbench_pretrain.commands.configs import shipped_configs
 from relbench_pretrain.commands.study import study
 from relbench_pretrain.nn.task_network import load_backbone
 from relbench_pretrain.pretrained import read_network
@@ -67,13 +68,19 @@ def test_every_shipped_fine_tuning_takes_a_step(config, run_in, rel_f1, pretrain
     assert list((run_in / "runs/run/version_0/checkpoints").glob("*.ckpt"))
 
 
-@pytest.mark.parametrize("path", sorted(EXPERIMENTS.rglob("*.yaml")), ids=lambda p: str(p.relative_to(EXPERIMENTS)))
-def test_experiments_are_short_and_say_what_they_are_for(path):
-    lines = path.read_text().splitlines()
-    assert len(lines) < 40
-    header = " ".join(line for line in lines if line.startswith("#"))
-    assert "Hardware" in header
-    assert "Expected" in header
+def test_configurations_say_what_they_are_for(capsys):
+    for config in shipped_configs():
+        assert config.purpose.endswith((".", "?")), config.name
+        if config.group in ("experiment", "studies", "sweeps"):
+            assert set(config.fields) >= {"Hardware", "Time", "Expected"}, config.name
+        if config.group == "experiment":
+            assert len(config.path.read_text().splitlines()) < 40, config.name
+    main(["configs"])
+    assert {line.split()[0] for line in capsys.readouterr().out.splitlines() if re.match(r"  \w+/", line)} == {
+        config.name for config in shipped_configs()
+    }
+    main(["configs", "fine_tuning"])
+    assert capsys.readouterr().out.count("\n  fine_tuning/") == len(FINE_TUNING)
 
 
 def test_names_of_experiments_are_found_and_files_go_first(run_in):

@@ -111,19 +111,19 @@ def _folders(name: str) -> Sequence[str]:
 
 
 def _listing(found: Sequence[ShippedConfig]) -> str:
-    width = min(shutil.get_terminal_size().columns, 120)
-    column = max(len(config.name) for config in found) + 4
+    width = min(shutil.get_terminal_size().columns, 100)
     lines: list[str] = []
     for group, title in GROUPS.items():
         members = [config for config in found if config.group == group]
-        lines += ["", title, ""] if members else []
+        lines += ["", *textwrap.wrap(title, width), ""] if members else []
         for config in members:
-            purpose = config.purpose or "A part of the experiments."
-            about = "; ".join(config.fields[key].rstrip(".") for key in ("Hardware", "Time") if key in config.fields)
-            text = textwrap.wrap(purpose, max(30, width - column)) + ([f"[{about}]"] if about else [])
-            first, *rest = text
-            lines += [f"  {config.name:<{column - 2}}{first}", *(" " * column + line for line in rest)]
-    return "\n".join(lines[1:])
+            about = [config.fields[key].rstrip(".") for key in ("Hardware", "Time") if key in config.fields]
+            about[1:] = [time[0].lower() + time[1:] for time in about[1:]]
+            sentence = re.split(r"(?<=[.?]) (?=[A-Z])", config.purpose)[0]
+            lines.append(f"  {config.name}" + (f"  ({'; '.join(about)})" if about else ""))
+            lines += textwrap.wrap(sentence, width, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    more = "'relbench-pretrain configs NAME' prints one, with what it needs and what to expect of it."
+    return "\n".join([*lines[1:], "", more])
 
 
 def resolve_configs(args: Sequence[str], command: str = "fit") -> list[str]:
