@@ -20,7 +20,8 @@ from relbench_pretrain.renamed import metric_name
 HOME = Path(__file__).parent / "compatibility"
 EXPECTED = json.loads((HOME / "expected.json").read_text())
 SYSTEMS = list(EXPECTED["systems"])
-QUIET = ["--trainer.enable_progress_bar=false", "--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1"]
+# A share, not a number: 1 may be read as either.
+QUIET = ["--trainer.enable_progress_bar=false", "--trainer.limit_val_batches=1.0", "--trainer.limit_test_batches=1.0"]
 
 
 def config_of(system: str) -> str:
