@@ -1,4 +1,4 @@
-"""What long work says while it goes on, on a terminal and in a file."""
+"""Progress of long work, on a terminal and in a file."""
 
 from __future__ import annotations
 

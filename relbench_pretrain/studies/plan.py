@@ -1,4 +1,4 @@
-"""The plan of a study: runs of the command line, what each of them needs, and what the results call it."""
+"""The plan of a study: runs of the command line, what each of them needs, and its names in the results."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Run:
     Args:
         folder: Where its files go, within the study's folder.
         command: Subcommand and arguments, without those that say where its files go.
-        labels: What the results call it.
+        labels: Its names in the results: database, task, network, start, seed and so on.
         needs: The runs that have to be done before.
         places: Further arguments that do not tell runs apart, such as where data lies.
         tests: The run among those whose checkpoint it tests, or None.

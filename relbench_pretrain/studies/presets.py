@@ -1,4 +1,4 @@
-"""What a study is made of, and the plan of runs that it expands into.
+"""The definition of a study, and how it expands into a plan of runs.
 
 A study compares ways to start on the tasks of databases (databases × tasks × networks × ways to start × shares of the
 labels × points of a grid × seeds), or experiments of any system over seeds, or both.
@@ -127,9 +127,9 @@ class Plot:
 
     Args:
         name: The file's name.
-        metrics: What is drawn: over training steps if logged in training, over the experiments' ``x`` if tested.
-        x: What the horizontal axis is called; ``steps`` draws metrics over training steps.
-        y: What the vertical axis is called; the first metric's name by default.
+        metrics: Its metrics: over training steps if logged in training, over the experiments' ``x`` if tested.
+        x: The name of the horizontal axis; ``steps`` draws metrics over training steps.
+        y: The name of the vertical axis; the first metric's name by default.
         log: Which axes are logarithmic, of ``x`` and ``y``.
     """
 

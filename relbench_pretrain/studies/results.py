@@ -1,4 +1,4 @@
-"""What the runs of a study measured: one reader of their files, one table of results, and all that is made of it."""
+"""Results of a study: reads the files of its runs, collects one table, and writes tables and plots from it."""
 
 from __future__ import annotations
 

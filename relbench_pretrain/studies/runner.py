@@ -23,14 +23,15 @@ def run_all(plan: Sequence[Run], root: Path, jobs: int = 1, group: str = "", log
     Args:
         plan: The runs.
         root: The folder of their folders.
-        jobs: Runs at a time; the processor cores are shared out among them.
-        group: What they are called together in Weights & Biases.
+        jobs: Runs at a time; the processor cores are shared out among them, at most ``OMP_NUM_THREADS`` to each.
+        group: Their group in Weights & Biases.
         logger: A logger beside that for CSV files.
 
     Returns:
         The folders of the runs that failed.
     """
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    cores, wanted = os.cpu_count() or 1, os.environ.get("OMP_NUM_THREADS", "")
+    threads = max(1, min(cores // jobs, int(wanted) if wanted.isdigit() else cores))
     # First the backbones and whatever else others start from.
     waiting = sorted((run for run in plan if run.record(root) is None), key=lambda run: run.level)
     total, undone = len(waiting), {run.folder for run in waiting}
@@ -73,7 +74,7 @@ def execute(run: Run, root: Path, threads: int, group: str = "", logger: str | N
         run: The run.
         root: The study's folder.
         threads: Processor cores that it may use.
-        group: What the runs of the study are called together in Weights & Biases.
+        group: Its group in Weights & Biases.
         logger: A logger beside that for CSV files.
     """
     folder = root / run.folder

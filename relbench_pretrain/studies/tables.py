@@ -56,7 +56,7 @@ def task_tables(chosen: pd.DataFrame, study: Study) -> str:
     """Writes a table per database, task and regime.
 
     Differences are paired by seed, against the same network from scratch with the same labels, and signed so that
-    more is better; the interval is Student's, 95 %. What is said of rows is the bootstrap interval over test rows.
+    more is better; the interval is Student's, 95 %. The interval over rows is the bootstrap's over test rows.
 
     Args:
         chosen: What :func:`choose` returns.

@@ -38,12 +38,15 @@ def test_what_needs_a_run_that_failed_is_not_started(tmp_path, monkeypatch, caps
     assert "[4/4] " in told[-2] + told[-1] and "third FAILED, as a run that it needs has" in "\n".join(told)
     made.clear()
 
-    def slow(run, *options):
+    def slow(run, root, threads, *options):
+        assert threads == 1
         time.sleep(0.2 * (run is first))
         made.append(run.folder)
         return True
 
     monkeypatch.setattr(runner, "execute", slow)
+    monkeypatch.setattr(runner.os, "cpu_count", lambda: 64)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     assert not runner.run_all(plan, tmp_path, jobs=4)
     assert made.index("first") < made.index("second") < made.index("third")
 
