@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from jsonargparse import ArgumentParser
 
-from datamodules import ContrastiveDataModule, EntityTaskDataModule
+import datamodules
+from datamodules import ContrastiveDataModule, EntityTaskDataModule, ForecastDataModule
 from relbench_pretrain.relational.tasks import TaskError
 
 
@@ -142,3 +146,22 @@ def test_plain_neighbours_can_stand_in_for_hgsampling():
     assert set(owners.tolist()) == set(range(8))
     with pytest.raises(ValueError, match="leave neighbors out"):
         ContrastiveDataModule("demo-small", neighbors=[4], device_sampling=True)
+
+
+@pytest.mark.parametrize("name", datamodules.__all__)
+def test_help_lists_all_arguments_with_texts_and_types(name):
+    parser = ArgumentParser()
+    parser.add_class_arguments(getattr(datamodules, name), "data")
+    options = {action.dest: action for action in parser._actions if hasattr(action, "_typehint")}
+    assert {"data.num_workers", "data.seed", "data.cache_dir"} <= options.keys()
+    for name, option in options.items():
+        assert option.help, name
+        assert option._typehint is not Any, name
+
+
+def test_arguments_of_the_base_are_hyperparameters():
+    module = ForecastDataModule("demo-small", stypes={"products": {"price": None}}, num_workers=1, follow=2)
+    assert module.hparams.items() >= {"dataset": "demo-small", "num_workers": 1, "follow": 2, "calendar": True}.items()
+    assert module.hparams.stypes == {"products": {"price": None}}
+    with pytest.raises(TypeError, match="horizon"):
+        ForecastDataModule("demo-small", horizon=30)
