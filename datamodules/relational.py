@@ -90,10 +90,7 @@ class RelationalDataModule(ResumableDataModule):
     def about(self) -> dict[str, Any]:
         """A description of the data for a model card; no path, and none of its rows."""
         until = pd.Timestamp(self.val_time, unit="s").isoformat(sep=" ")
-        return {
-            "dataset": self.dataset.manifest.name,
-            "rows seen, held-out ones included": f"up to {until} (UTC)",
-        }
+        return {"dataset": self.dataset.manifest.name, "rows seen, held-out ones included": f"up to {until} (UTC)"}
 
     @property
     def specification(self) -> DatabaseSpecification:

@@ -158,11 +158,7 @@ class MultimodalKGDataModule(KnowledgeGraphDataModule):
     """
 
     def __init__(
-        self,
-        folder: str = "demo",
-        training: MultimodalTraining | None = None,
-        leak_unseen: bool = False,
-        **kwargs: Any,
+        self, folder: str = "demo", training: MultimodalTraining | None = None, leak_unseen: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(folder, **kwargs)
         self.training = training or MultimodalTraining()

@@ -109,10 +109,7 @@ DATA: dict[str, str] = {"draws": "samples", "pictures": "images", "vectors of pi
 KINDS: dict[str, str] = {"picture": "image"}
 """The kinds of a modality's inputs, as checkpoints and exported folders have them, that have other names now."""
 
-COMMAND_OPTIONS: dict[str, dict[str, str]] = {
-    "baseline": {"output_file": "output"},
-    "embed": {"output_file": "output"},
-}
+COMMAND_OPTIONS: dict[str, dict[str, str]] = {"baseline": {"output_file": "output"}, "embed": {"output_file": "output"}}
 """The options of a command beside the Trainer's that have other names now."""
 
 PLACES: dict[str, dict[int, str]] = {"export": {1: "output_dir"}, "make-demo": {0: "output_dir"}}

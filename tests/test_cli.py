@@ -146,10 +146,7 @@ def test_print_config_composes_files_and_overrides(capsys, run_in):
 
 @pytest.mark.parametrize(
     ("args", "message"),
-    [
-        (["--data.dataset=./nowhere"], "nowhere"),
-        (["--data.stypes={'products': {'price': 'number'}}"], "products"),
-    ],
+    [(["--data.dataset=./nowhere"], "nowhere"), (["--data.stypes={'products': {'price': 'number'}}"], "products")],
 )
 def test_mistakes_get_one_line_and_no_traceback(args, message, run_in, capsys):
     with pytest.raises(SystemExit) as end:

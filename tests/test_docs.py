@@ -134,8 +134,7 @@ def data_folder(tmp_path) -> Path:
 
 
 @pytest.mark.parametrize(
-    "page",
-    [pytest.param(p, id=name_of(p), marks=[] if p.stem in SHORT else [pytest.mark.slow]) for p in STORIES],
+    "page", [pytest.param(p, id=name_of(p), marks=[] if p.stem in SHORT else [pytest.mark.slow]) for p in STORIES]
 )
 def test_a_story_can_be_followed(page, run_in, data_folder, monkeypatch, wandb_offline):
     before = dict(os.environ)

@@ -111,11 +111,7 @@ def _vectors(backbone: Backbone, loader: RelationalLoader, table: str) -> Iterat
 
 
 def _write(
-    path: Path,
-    vectors: Iterator[tuple[Tensor, Tensor]],
-    table: Table,
-    channels: int,
-    kept: list[np.ndarray] | None,
+    path: Path, vectors: Iterator[tuple[Tensor, Tensor]], table: Table, channels: int, kept: list[np.ndarray] | None
 ) -> None:
     columns = [c for c in (table.pkey_col, table.time_col) if c is not None]
     kind = pa.list_(pa.float32(), channels)

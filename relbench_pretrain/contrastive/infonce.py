@@ -150,10 +150,7 @@ class _NegativeLogSumExp(torch.autograd.Function):
 
 
 def sample_negatives(
-    similarity: Tensor,
-    is_negative: Tensor,
-    max_negatives: int | None,
-    generator: torch.Generator | None = None,
+    similarity: Tensor, is_negative: Tensor, max_negatives: int | None, generator: torch.Generator | None = None
 ) -> tuple[Tensor, Tensor]:
     """Draws ``max_negatives`` of each anchor's negatives, uniformly and without replacement.
 

@@ -111,11 +111,7 @@ relbench-pretrain fit --config fine_tuning/demo --data.dataset DATASET --data.ta
         return fresh
 
     def forward(
-        self,
-        frames: Frames,
-        graph: Subgraph,
-        age: dict[str, Tensor],
-        time_encoder: TimeEncoder | None = None,
+        self, frames: Frames, graph: Subgraph, age: dict[str, Tensor], time_encoder: TimeEncoder | None = None
     ) -> dict[str, Tensor]:
         """Encodes the rows of a subgraph.
 

@@ -147,12 +147,7 @@ def _feature_columns(table: Table) -> list[str]:
 
 
 def _fit_table(
-    name: str,
-    table: Table,
-    until: int | None,
-    stypes: StypeOverrides | None,
-    embedder: TextEmbedder,
-    calendar: bool,
+    name: str, table: Table, until: int | None, stypes: StypeOverrides | None, embedder: TextEmbedder, calendar: bool
 ) -> TableSchema:
     seen = _rows_until(name, table, until)
     found = infer_table_stypes(name, seen, stypes, calendar)

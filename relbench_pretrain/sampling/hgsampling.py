@@ -40,12 +40,7 @@ class BudgetSampler(RowSampler):
     """
 
     def __init__(
-        self,
-        index: GraphIndex,
-        num_per_round: Budget = 64,
-        num_rounds: int = 3,
-        max_children: int = 50,
-        seed: int = 0,
+        self, index: GraphIndex, num_per_round: Budget = 64, num_rounds: int = 3, max_children: int = 50, seed: int = 0
     ) -> None:
         if num_rounds < 1 or max_children < 1:
             raise ValueError(f"num_rounds and max_children must be at least 1, got {num_rounds} and {max_children}")

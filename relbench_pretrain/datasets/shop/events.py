@@ -92,11 +92,7 @@ class ShopLife:
     def _change_minds(self) -> None:
         rng, count = self.rng, self.shop.num_customers
         self.experience = np.clip(0.9 * self.experience + self.upcoming, -3, 3)
-        rate = np.where(
-            self.engaged,
-            LEAVE_RATE * np.exp(-self.experience),
-            RETURN_RATE * np.exp(self.experience),
-        )
+        rate = np.where(self.engaged, LEAVE_RATE * np.exp(-self.experience), RETURN_RATE * np.exp(self.experience))
         self.engaged ^= rng.random(count) < rate
         self.wobble = 0.82 * self.wobble + 0.23 * rng.normal(size=count)
         self.mood = np.where(self.engaged, 1.0, -1.0) + self.wobble

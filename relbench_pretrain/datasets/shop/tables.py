@@ -19,9 +19,7 @@ TABLES = {
     "stock": TableSpec(fkeys={"product_id": "products", "warehouse_id": "warehouses"}),
     "customers": TableSpec(pkey="customer_id", time_col="signed_up_at", fkeys={"referred_by": "customers"}),
     "orders": TableSpec(
-        pkey="order_id",
-        time_col="ordered_at",
-        fkeys={"customer_id": "customers", "warehouse_id": "warehouses"},
+        pkey="order_id", time_col="ordered_at", fkeys={"customer_id": "customers", "warehouse_id": "warehouses"}
     ),
     "order_items": TableSpec(time_col="ordered_at", fkeys={"order_id": "orders", "product_id": "products"}),
     "shipments": TableSpec(

@@ -108,12 +108,7 @@ class FAQ(Matcher):
     """
 
     def __init__(
-        self,
-        restarts: int = 30,
-        bandwidth: float = 0.5,
-        power: float = 0.5,
-        refine: bool = True,
-        seed: int = 0,
+        self, restarts: int = 30, bandwidth: float = 0.5, power: float = 0.5, refine: bool = True, seed: int = 0
     ) -> None:
         super().__init__(power, refine)
         self.restarts, self.bandwidth, self.seed = restarts, bandwidth, seed

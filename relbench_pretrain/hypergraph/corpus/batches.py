@@ -198,13 +198,7 @@ class FreshBatches(Dataset):
     """
 
     def __init__(
-        self,
-        corpus: Corpus,
-        masking: Masking,
-        batch_size: int,
-        seed: int,
-        keep_order: bool = False,
-        merge: bool = True,
+        self, corpus: Corpus, masking: Masking, batch_size: int, seed: int, keep_order: bool = False, merge: bool = True
     ) -> None:
         self.corpus, self.masking, self.size, self.seed = corpus, masking, batch_size, seed
         self.keep_order, self.merge = keep_order, merge

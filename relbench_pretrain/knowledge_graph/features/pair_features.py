@@ -340,13 +340,7 @@ class PairFeatures:
         return np.stack(views, axis=-1)
 
     def _pair(
-        self,
-        near: Nearest,
-        relation: int,
-        head: np.ndarray,
-        place: np.ndarray,
-        alike: np.ndarray,
-        number: np.ndarray,
+        self, near: Nearest, relation: int, head: np.ndarray, place: np.ndarray, alike: np.ndarray, number: np.ndarray
     ) -> np.ndarray:
         """Returns the features that do not depend on single relations ``(num_queries, num_candidates, len(PAIR))``."""
         degree = np.log1p(self._degree(near))

@@ -250,20 +250,6 @@ class MultimodalTraining:
             self.use_texts, cache_dir,
         )  # fmt: skip
 
-    def batches(
-        self,
-        triples: np.ndarray,
-        neighborhood: Neighborhood,
-        inputs: GraphInputs,
-        seed: int,
-    ) -> PhasedBatches:
+    def batches(self, triples: np.ndarray, neighborhood: Neighborhood, inputs: GraphInputs, seed: int) -> PhasedBatches:
         """Returns the training batches; see :class:`PhasedBatches`."""
-        return PhasedBatches(
-            triples,
-            neighborhood,
-            inputs,
-            self.epochs,
-            self.triples_per_batch,
-            self.neighbors,
-            seed,
-        )
+        return PhasedBatches(triples, neighborhood, inputs, self.epochs, self.triples_per_batch, self.neighbors, seed)

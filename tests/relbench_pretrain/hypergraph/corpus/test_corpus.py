@@ -28,13 +28,7 @@ from relbench_pretrain.hypergraph import (
     Star,
     WholeHyperedge,
 )
-from relbench_pretrain.hypergraph.corpus.batches import (
-    FreshBatches,
-    MaskedBatches,
-    Specials,
-    masked_batch,
-    permuted,
-)
+from relbench_pretrain.hypergraph.corpus.batches import FreshBatches, MaskedBatches, Specials, masked_batch, permuted
 from relbench_pretrain.hypergraph.corpus.corpus import BLOCK, Corpus, counted
 from relbench_pretrain.hypergraph.corpus.sampling import AliasTable
 from relbench_pretrain.hypergraph.rows import sorted_members
