@@ -1,4 +1,4 @@
-"""What all commands have in common in reading their arguments: short errors, and names of earlier versions."""
+"""Reading the arguments of a command: short errors, and names of earlier versions."""
 
 from __future__ import annotations
 

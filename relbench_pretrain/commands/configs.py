@@ -28,7 +28,7 @@ GROUPS = {
 }
 """The folders of configurations, with how to use what is in them."""
 FIELDS = ("Needs", "Hardware", "Time", "Expected")
-"""What a header says beside the purpose, a line each; experiments and studies say all but the first."""
+"""The lines of a header beside its purpose; experiments and studies have all but the first."""
 USAGE = """\
 usage: relbench-pretrain configs [NAME]
 

@@ -35,12 +35,12 @@ ABOUT = {
     "test": "Scores a checkpoint on the test data, once the choice between models is made.",
     "predict": "Writes what a checkpoint predicts to a file in the run's folder.",
 }
-"""What each command does."""
+"""A line for each command."""
 EPILOG = """'relbench-pretrain configs' lists the names for --config, which also takes your files and can be given more
 than once; options go over files. --data.help and --model.help list the classes, and with a name (--data.help NAME) the
 options of one; --print_config prints what would be run."""
 KEYWORDS = ("best", "last", "hpc")
-"""What Lightning takes for --ckpt_path beside files."""
+"""The words that Lightning takes for --ckpt_path beside files."""
 
 
 class SaveConfig(SaveConfigCallback):

@@ -47,7 +47,7 @@ network = from_pretrained("{{ name }}")  # a folder, or a name on the Hub
 
 
 class CardText(NamedTuple):
-    """What a model card says of all networks of a class.
+    """The sentences of a model card that are the same for all networks of a class.
 
     Args:
         kind: What such a network is, after "This is".

@@ -19,7 +19,7 @@ from relbench_pretrain.pretrained.safe_loading import CheckpointError, local_fol
 
 WEIGHTS, DESCRIPTION, CARD = "model.safetensors", "config.json", "README.md"
 EARLIER = {WEIGHTS: "backbone.safetensors", DESCRIPTION: "backbone.json"}
-"""What the files of backbones were called in version 0.1."""
+"""The names of a backbone's files in version 0.1."""
 
 Network = TypeVar("Network", bound="SharedNetwork")
 
@@ -81,7 +81,7 @@ class SharedNetwork(nn.Module, ModelHubMixin):
 
 
 class SavedNetwork(NamedTuple):
-    """What a folder says of its network.
+    """The description of a network in its folder.
 
     Args:
         config: Class paths and arguments.
