@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -12,6 +13,7 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
 
 from relbench_pretrain.files import atomic_file
+from relbench_pretrain.renamed import RenamedWarning, translated
 from relbench_pretrain.trainer.checkpoint_io import newest_checkpoint
 from relbench_pretrain.trainer.loggers import CSVLogger, WandbLogger
 from relbench_pretrain.trainer.run_folder import RunError, folder_of
@@ -58,7 +60,8 @@ class NamedRun(Callback):
                                "take another name for --run, or remove that folder")  # fmt: skip
             return
         path = self.folder / "config.yaml"
-        differences = _differences(yaml.safe_load(path.read_text()), yaml.safe_load(config)) if path.is_file() else []
+        before = _stored(path) if path.is_file() else yaml.safe_load(config)
+        differences = _differences(before, yaml.safe_load(config))
         if differences:
             more = f" and {len(differences) - 5} more" if len(differences) > 5 else ""
             raise RunError(
@@ -112,6 +115,13 @@ class NamedRun(Callback):
     def _written_end(self) -> dict[str, int | None] | None:
         path = self.folder / FINISHED
         return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _stored(path: Path) -> dict[str, Any]:
+    """Reads the configuration that a run was begun with, in the names of today."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RenamedWarning)  # nobody typed these names
+        return translated(yaml.safe_load(path.read_text()))
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -78,6 +78,7 @@ ALLOWED = {
         "pretrained",
         "relational.schema",
         "relational.specification",
+        "renamed",
         "trainer",
     },
 }

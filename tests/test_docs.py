@@ -205,6 +205,8 @@ def test_what_a_page_names_is_there(page):
             assert (ROOT / place).exists(), f"{page.name} names {place}"
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for target in re.findall(r"\]\(([^)#:\s]+)\)", prose):
+        if re.search(r"reference/(api|commands|options)/", target):
+            continue  # made with the book, whose build fails where there is none
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 

@@ -75,6 +75,8 @@ def test_other_settings_are_refused_by_name_and_lengths_may_change(run_in, capsy
     assert "data.init_args.num_samples is 30000 and was 20000" in error
     assert "model.init_args.network.init_args.width is 32 and was 16" in error
     assert "another name" in error and "max_steps" not in error
+    stored = run_in / "runs/run/a/config.yaml"  # as an earlier version would have written it
+    stored.write_text(stored.read_text().replace("num_samples:", "num_draws:").replace("sampling:", "draws:"))
     main([*ARGS, "--run=a", "--trainer.max_steps=22"])
     for path in (run_in / "runs/run/a/checkpoints").iterdir():
         path.unlink()
