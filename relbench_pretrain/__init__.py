@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from relbench_pretrain.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from relbench_pretrain.pretrained import from_pretrained, push_to_hub
 
 __all__ = ["from_pretrained", "push_to_hub"]
 
-
-def __getattr__(name: str) -> Any:
-    """Imports what reads and writes networks when it is asked for, since all other modules import this one."""
-    if name not in __all__:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    from relbench_pretrain import pretrained
-
-    return getattr(pretrained, name)
+__getattr__ = lazy_exports(__name__, __file__)  # every other module imports this one first

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LIBRARY = ROOT / "relbench_pretrain"
 ROOMS = [
+    "lazy",
     "errors",
     "renamed",
     "hashing",

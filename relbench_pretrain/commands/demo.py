@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from relbench_pretrain.studies.plan import Run, StudyError
-from relbench_pretrain.studies.results import last_values, read_metrics
 from relbench_pretrain.studies.runner import run_all
 
 STARTS = {
@@ -36,6 +35,8 @@ def demo(
     print(f"Pretraining for {steps} steps on the demo database, then task {task}: {'; '.join(STARTS.values())}")
     if failed := run_all(plan, root):
         raise StudyError(f"these runs failed: {', '.join(failed)}; each has a run.log in '{root}'")
+    from relbench_pretrain.studies.results import last_values, read_metrics  # with pandas and Matplotlib
+
     metrics = {run.folder: last_values(read_metrics(root / run.folder)) for run in plan}
     seconds = {run.folder: (run.record(root) or {})["seconds"] for run in plan}
     width = max(map(len, STARTS.values()))

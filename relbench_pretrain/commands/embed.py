@@ -14,7 +14,6 @@ import torch
 from relbench.base import Table
 from torch import Tensor
 
-from relbench_pretrain.evaluation.plots import plot_embeddings
 from relbench_pretrain.files import atomic_file
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.task_network import encode_seeds, load_backbone
@@ -83,6 +82,8 @@ def embed(
         _write(part, _vectors(backbone, loader, table), frame, backbone.channels, kept if plot else None)
     print(f"{len(rows)} vectors of width {backbone.channels}: {path}")
     if plot:
+        from relbench_pretrain.evaluation.plots import plot_embeddings  # Matplotlib, which nothing else needs here
+
         values = frame.df[colour_by].iloc[rows.numpy()] if colour_by else None
         for image in plot_embeddings(np.concatenate(kept), values, f"{table}", path.with_suffix("")):
             print(f"plot: {image}")

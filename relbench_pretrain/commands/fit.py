@@ -20,6 +20,7 @@ import datamodules
 import lightning_modules
 from callbacks import ExactResume, FiniteLoss, LastCheckpoint
 from callbacks.named_run import NamedRun
+from relbench_pretrain import hypergraph
 from relbench_pretrain.commands.arguments import BriefErrors, sections
 from relbench_pretrain.files import atomic_file
 from relbench_pretrain.pretrained.safe_loading import CheckpointError
@@ -39,6 +40,8 @@ ABOUT = {
 EPILOG = """'relbench-pretrain configs' lists the names for --config, which also takes your files and can be given more
 than once; options go over files. --data.help and --model.help list the classes, and with a name (--data.help NAME) the
 options of one; --print_config prints what would be run."""
+PARTS = [getattr(hypergraph, name) for name in hypergraph.__all__]
+"""Imported so that help lists them, and so that they can be given by their bare names."""
 KEYWORDS = ("best", "last", "hpc")
 """The words that Lightning takes for --ckpt_path beside files."""
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from relbench_pretrain.studies.plan import StudyError
 from relbench_pretrain.studies.presets import Database, Experiment, Network, Plot, Study
-from relbench_pretrain.studies.results import collect, write_results
 from relbench_pretrain.studies.runner import run_all
 
 
@@ -71,6 +70,8 @@ def study(
     root = Path(output_dir or f"runs/{name}")
     plan = definition.runs(root, datasets, experiment_args)
     failed = [] if collect_only else run_all(plan, root, jobs, name, logger)
+    from relbench_pretrain.studies.results import collect, write_results  # pandas and Matplotlib, once all is done
+
     results = Path(results_dir) if results_dir else root
     write_results(definition, *collect(plan, root), results)
     print(f"results: {results}")

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import sklearn.metrics as skm
 import torch
 from relbench.base import EntityTask, RecommendationTask
 from torch import Tensor, nn
-from torchmetrics import MeanAbsoluteError, MetricCollection, R2Score
-from torchmetrics.classification import (
-    BinaryAUROC,
-    BinaryAveragePrecision,
-    MulticlassAccuracy,
-    MulticlassF1Score,
-    MultilabelAUROC,
-    MultilabelF1Score,
-)
 
 from relbench_pretrain.relational.tasks import BINARY, MULTICLASS, MULTILABEL, Split, TaskSpec
+
+if TYPE_CHECKING:
+    from torchmetrics import MetricCollection
 
 MAIN_METRIC = {
     "binary_classification": "roc_auc",
@@ -43,6 +38,17 @@ def task_loss(task: TaskSpec) -> nn.Module:
 
 def task_metrics(task: TaskSpec) -> MetricCollection:
     """Returns the metrics that follow training; they are computed over all devices."""
+    # Imported when they are wanted: it takes a second, and what scores predictions alone does without.
+    from torchmetrics import MeanAbsoluteError, MetricCollection, R2Score
+    from torchmetrics.classification import (
+        BinaryAUROC,
+        BinaryAveragePrecision,
+        MulticlassAccuracy,
+        MulticlassF1Score,
+        MultilabelAUROC,
+        MultilabelF1Score,
+    )
+
     n = task.num_outputs
     if task.kind == BINARY:
         return MetricCollection({"roc_auc": BinaryAUROC(), "average_precision": BinaryAveragePrecision()})

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import pandas as pd
-from scipy.special import stdtrit
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -29,5 +30,7 @@ def interval(differences: pd.Series, negate: bool = False) -> str:
     mean = (-1 if negate else 1) * differences.mean()
     if len(differences) == 1:
         return f"{mean:+.3f}"
+    from scipy.special import stdtrit  # half a second, for which those who only print tables do not wait
+
     half = stdtrit(len(differences) - 1, 0.975) * differences.std() / math.sqrt(len(differences))
     return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binom
 
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.rows import unique_rows, widened
@@ -83,6 +82,8 @@ def counting_error(weights: np.ndarray, num_samples: int) -> float:
     """
     w = np.asarray(weights, dtype=np.float64)
     v = np.floor(num_samples * w) + 1
+    from scipy.stats import binom  # a second of imports, for the one function that needs it
+
     deviation = 2 * v * (1 - w) * binom.pmf(v, num_samples, w)
     return float(np.where(w < 1, deviation, 0.0).sum() / num_samples)
 
