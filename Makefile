@@ -9,7 +9,7 @@ demo: $(VENV)/.installed
 	$(BIN)/relbench-pretrain demo
 
 test: $(VENV)/.tested
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .

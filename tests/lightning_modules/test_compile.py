@@ -34,7 +34,7 @@ def trained(folder, compile: bool) -> tuple[MaskedModeling, Sizes, str]:
     )
     sizes = Sizes()
     trainer = Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, callbacks=[sizes, Recovery(draw=False), Throughput()],
+        max_epochs=1, accelerator="cpu", logger=False, callbacks=[sizes, Recovery(plot=False), Throughput()],
         num_sanity_val_steps=0, enable_progress_bar=False, enable_model_summary=False, enable_checkpointing=False,
     )  # fmt: skip
     trainer.fit(module, data)
