@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, cast, runtime_checkable
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
-from relbench_pretrain.pretrained import SharedNetwork, save_network
+from relbench_pretrain.pretrained import SharedNetwork, save_network, to_config
 from relbench_pretrain.trainer.media import log_artifact, uploads_weights
 from relbench_pretrain.trainer.run_folder import leaves_files, run_folder
 
@@ -65,6 +65,14 @@ class BackboneCheckpoint(Callback):
                 f"BackboneCheckpoint writes what shared_network() of a module returns; {type(pl_module).__name__} has "
                 "no such method: leave the callback out"
             )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Looks whether the network can be described, before a step is made.
+
+        Raises:
+            DescriptionError: If it cannot.
+        """
+        to_config(cast(SharesNetwork, pl_module).shared_network())
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes ``best`` if the metric is better than ever.

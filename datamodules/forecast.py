@@ -96,7 +96,7 @@ class ForecastDataModule(RelationalDataModule):
         """Opens the graph, and collects the targets.
 
         Raises:
-            DatasetError: If nothing happens in the span that is held out.
+            DatasetError: If nothing happens in the span that is held out, or the horizons are too short.
         """
         super().setup(stage)
         if hasattr(self, "training"):
@@ -114,6 +114,11 @@ class ForecastDataModule(RelationalDataModule):
                 f"{error}; a larger data.holdout than {self.hparams.holdout} holds out a longer span"
             ) from error
         self.chance = self.training.chance()
+        if not any(cost.isfinite().any() for cost in self.chance.values()):
+            raise DatasetError(
+                f"nothing to forecast: within {horizons} days what comes next hardly ever differs; "
+                "set data.horizons_days to longer spans"
+            )
 
     @property
     def specification(self) -> ForecastSpecification:

@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.pretrained.safe_loading import CheckpointError
 from relbench_pretrain.renamed import RenamedWarning, translated
 
@@ -18,6 +19,10 @@ Config = dict[str, Any]
 
 TRUSTED_VARIABLE = "RELBENCH_PRETRAIN_TRUSTED_PACKAGES"
 """Names the packages, beside this one, whose networks may be made of what a file says."""
+
+
+class DescriptionError(UserError, TypeError):
+    """A component that plain data cannot describe, so that a folder of its weights could not be read again."""
 
 
 def to_config(component: nn.Module) -> Config:
@@ -30,12 +35,15 @@ def to_config(component: nn.Module) -> Config:
         ``{"class_path": ..., "init_args": ...}``; arguments that are components themselves are nested.
 
     Raises:
-        TypeError: If an argument is not kept, or is neither plain nor a component.
+        DescriptionError: If an argument is not kept, or is neither plain nor a component.
     """
     init_args = {}
     for name in _arguments(type(component)):
         if not hasattr(component, name):
-            raise TypeError(f"{type(component).__name__} does not keep its argument '{name}' as an attribute")
+            raise DescriptionError(
+                f"{type(component).__name__} does not keep its argument '{name}' as an attribute: add "
+                f"'self.{name} = {name}' to its __init__, so that the network can be made again from a file"
+            )
         init_args[name] = _plain(getattr(component, name), f"{type(component).__name__}.{name}")
     return {"class_path": class_path(type(component)), "init_args": init_args}
 
@@ -68,7 +76,7 @@ def _plain(value: Any, name: str) -> Any:
         return value
     if isinstance(value, dict):
         return {str(k): _plain(v, name) for k, v in value.items()}
-    raise TypeError(f"{name} is a {type(value).__name__}; only plain values and modules can be described")
+    raise DescriptionError(f"{name} is a {type(value).__name__}; only plain values and modules can be described")
 
 
 def from_config(config: Config) -> nn.Module:
@@ -97,8 +105,8 @@ def _trusted_class(path: str) -> type[nn.Module]:
     trusted = {own, *os.environ.get(TRUSTED_VARIABLE, "").replace(",", " ").split()}
     if module_name.partition(".")[0] not in trusted:
         raise CheckpointError(
-            f"'{path}' is no class of {own} and is not loaded: if you trust its package, name that in "
-            f"the environment variable {TRUSTED_VARIABLE}"
+            f"'{path}' is no class of {own} and is not loaded: if you trust it, set the environment "
+            f"variable {TRUSTED_VARIABLE}={module_name.partition('.')[0]}"
         )
     try:
         found = getattr(importlib.import_module(module_name), class_name)

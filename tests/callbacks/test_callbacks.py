@@ -15,6 +15,7 @@ from callbacks.diagnostics import evenness
 from datamodules import ContrastiveDataModule
 from lightning_modules import ContrastivePretraining
 from relbench_pretrain.contrastive import ContextContrast, LinkContrast, RowContrast, RunningMagnitude
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.nn import Backbone, GraphSAGE, LinearTableEncoder
 from relbench_pretrain.nn.task_network import load_backbone
 from relbench_pretrain.pretrained import CheckpointError, read_network
@@ -66,6 +67,19 @@ def test_only_a_better_value_replaces_the_best_backbone(tmp_path, data):
 def test_unknown_monitor_is_named(tmp_path, data):
     with pytest.raises(KeyError, match="val/nothing"):
         trainer(tmp_path, BackboneCheckpoint(monitor="val/nothing")).fit(pretraining(), data)
+
+
+class Forgetful(LinearTableEncoder):
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+
+
+def test_a_network_that_cannot_be_described_is_refused_before_the_first_step(tmp_path, data):
+    module = ContrastivePretraining(Backbone(Forgetful(), GraphSAGE(), channels=16), RowContrast())
+    fit = trainer(tmp_path, BackboneCheckpoint())
+    with pytest.raises(UserError, match=r"Forgetful does not keep its argument 'width'.*self\.width = width"):
+        fit.fit(module, data)
+    assert fit.global_step == 0
 
 
 def test_incomplete_backbones_are_refused_by_name(tmp_path):

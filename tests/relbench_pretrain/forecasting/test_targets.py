@@ -12,6 +12,7 @@ from torch_frame import TensorFrame, stype
 from datamodules import ForecastDataModule
 from relbench_pretrain.forecasting import NUM_CLASSES, ForecastObjective, Forecasts, column_classes, forecasts
 from relbench_pretrain.forecasting.targets import COUNT_BOUNDS, Children
+from relbench_pretrain.relational.database import DatasetError
 from relbench_pretrain.sampling.seeds import SeedRows
 
 HORIZONS, DAY = [10, 60], 86_400
@@ -104,6 +105,12 @@ def test_a_span_without_events_is_refused(data):
     names = {t: column_classes(f, 10)[0] for t, f in data.graph.frames.items()}
     with pytest.raises(ValueError, match="nothing to forecast"):
         forecasts(data.index, classes, names, HORIZONS, None, 0)
+
+
+def test_targets_that_hardly_differ_are_refused_with_the_remedy(monkeypatch):
+    monkeypatch.setattr(Forecasts, "chance", lambda self: {"customers": torch.tensor([math.inf, math.inf])})
+    with pytest.raises(DatasetError, match=r"within \[10, 60\] days .* set data\.horizons_days"):
+        ForecastDataModule("demo-small", horizons_days=HORIZONS).setup("fit")
 
 
 def test_numbers_go_by_quantiles_and_categories_by_frequency():

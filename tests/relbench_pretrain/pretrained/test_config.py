@@ -72,7 +72,7 @@ def test_a_package_can_be_trusted_by_name(monkeypatch):
     monkeypatch.setitem(sys.modules, "my_package", package)
     config = {"class_path": "my_package.Own", "init_args": {}}
     assert TRUSTED_VARIABLE not in os.environ
-    with pytest.raises(CheckpointError, match=TRUSTED_VARIABLE):
+    with pytest.raises(CheckpointError, match=f"{TRUSTED_VARIABLE}=my_package$"):
         from_config(config)
     monkeypatch.setenv(TRUSTED_VARIABLE, "another, my_package")
     assert type(from_config(config)) is package.Own
