@@ -162,7 +162,7 @@ def _check_times(name: str, table: Table) -> None:
 
 
 def _time_remedy(name: str, column: str, series: pd.Series) -> str:
-    cell = f"db.table_dict[{name!r}].df[{column!r}]"
+    cell = f"{name}[{column!r}]"
     if isinstance(series.dtype, pd.DatetimeTZDtype):
         return f"RelBench compares naive times only: use {cell}.dt.tz_convert('UTC').dt.tz_localize(None)"
     if ptypes.is_datetime64_any_dtype(series.dtype):
@@ -189,7 +189,7 @@ def _check_kinds(name: str, table: Table) -> None:
             row = np.flatnonzero(present)[0]
             raise DatabaseError(
                 f"{where} {row}: {values[0]!r} is a plain Python date; "
-                f"convert the column with pandas.to_datetime(db.table_dict[{name!r}].df[{column!r}])"
+                f"convert the column with pandas.to_datetime({name}[{column!r}])"
             )
         odd = next(i for i, value in enumerate(values) if kind_of_class(type(value)) != usual)
         value, row = values[odd], np.flatnonzero(present)[odd]

@@ -100,7 +100,7 @@ def load_task(dataset: RelBenchDataset, name: str) -> EntityTask | Recommendatio
     """
     names = dataset.get_task_names()
     if name not in names:
-        raise TaskError(f"the dataset has no task '{name}'; it has {names}")
+        raise TaskError(f"the dataset has no task '{name}'; it has {names or 'none'}")
     return dataset.load_task(name)
 
 

@@ -88,7 +88,7 @@ class TestCheckDatabase:
             ("orders", "customer", [True, False, True], "row 0: found True in a column of dtype bool"),
             ("orders", "customer", pd.to_datetime(["2020"] * 3), "row 0: found Timestamp"),
             ("orders", "time", [1, 2, 3], r"time column 'time' has dtype int64; convert it with .*unit='s'"),
-            ("orders", "time", ["2020", "2021", "2022"], r"has dtype object; convert it with pandas.to_datetime\("),
+            ("orders", "time", ["2020", "2021", "2022"], r"convert it with pandas.to_datetime\(orders\['time'\]\)"),
             ("orders", "time", pd.to_datetime(["2020"] * 3, utc=True), r"datetime64\[ns, UTC\]; .*tz_localize\(None\)"),
             ("orders", "time", [datetime.date(2020, 1, 1)] * 3, "has dtype object; convert it"),
             (

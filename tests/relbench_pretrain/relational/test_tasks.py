@@ -150,6 +150,11 @@ class TestErrors:
         with pytest.raises(TaskError, match=r"the dataset has no task 'nope'; it has \['customer-churn', "):
             load_task(demo, "nope")
 
+    def test_a_database_without_tasks(self, demo, monkeypatch):
+        monkeypatch.setattr(demo, "get_task_names", list)
+        with pytest.raises(TaskError, match="the dataset has no task 'nope'; it has none"):
+            load_task(demo, "nope")
+
     @pytest.mark.parametrize("column", ["entity_col", "time_col", "target_col"])
     def test_labels_with_gaps(self, demo, monkeypatch, column):
         task = load_task(demo, "product-sales")
