@@ -147,12 +147,14 @@ def _run(args: Sequence[str]) -> None:
         rest[0] = f"--config={rest[0]}"
     rest = resolve_configs(rest, name)
     from relbench_pretrain.commands.arguments import names_of_today, run_function
+    from relbench_pretrain.progress import progress_shown
 
     rest = names_of_today(rest, name)
-    if command.trainer:
-        command.load()(name, [name, *rest])
-    else:
-        run_function(command.load(), f"{PROGRAM} {name}", rest)
+    with progress_shown():
+        if command.trainer:
+            command.load()(name, [name, *rest])
+        else:
+            run_function(command.load(), f"{PROGRAM} {name}", rest)
 
 
 def _told(error: UserError | UnpicklingError) -> Exception:

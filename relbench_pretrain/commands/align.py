@@ -20,6 +20,7 @@ from relbench_pretrain.hypergraph.alignment.files import (
 )
 from relbench_pretrain.hypergraph.alignment.matchers import FAQ, Alignment, Matcher
 from relbench_pretrain.hypergraph.hypergraph import HypergraphError
+from relbench_pretrain.progress import work
 
 
 def align(
@@ -71,8 +72,9 @@ def align(
     for share in shares if true_pairs is not None else [0.0]:
         labelled = known if true_pairs is None else label_pairs(known, true_pairs, share, graphs[0].num_nodes, seed)
         print(f"matching with {len(labelled)} known pairs", flush=True)
-        found[share] = alignment = matcher.align(*graphs, labelled)
-        scores = {} if true_pairs is None else score(alignment.order, labelled, true_pairs, hypergraph)
+        with work(f"matching {graphs[0].num_nodes} nodes with {len(labelled)} known pairs"):
+            found[share] = alignment = matcher.align(*graphs, labelled)
+            scores = {} if true_pairs is None else score(alignment.order, labelled, true_pairs, hypergraph)
         metrics |= _metrics(f"pairs_{share:g}", alignment, scores)
     print(_table(metrics, list(found)))
     if output_dir is not None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from relbench_pretrain.files import atomic_file
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.task_network import encode_seeds, load_backbone
+from relbench_pretrain.progress import tracked
 from relbench_pretrain.relational.cache import load_graph
 from relbench_pretrain.relational.database import load_database, open_dataset
 from relbench_pretrain.relational.graph import RelationalGraph
@@ -106,7 +107,7 @@ def _rows(graph: RelationalGraph, table: str, at: str | None) -> tuple[Tensor, T
 @torch.inference_mode()
 def _vectors(backbone: Backbone, loader: RelationalLoader, table: str) -> Iterator[tuple[Tensor, Tensor]]:
     """Yields rows and their vectors, batch by batch."""
-    for batch in loader:
+    for batch in tracked(loader, f"embedding the rows of {table}, in batches"):
         store = batch[table]
         yield store.n_id[: store.batch_size], encode_seeds(backbone, None, batch, table)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from relbench_pretrain.datasets.shop.database import write_demo_database
 from relbench_pretrain.errors import UserError
+from relbench_pretrain.progress import work
 
 
 def make_demo(output_dir: str = "demo-database", num_rows: int = 20_000, seed: int = 0) -> None:
@@ -18,6 +19,8 @@ def make_demo(output_dir: str = "demo-database", num_rows: int = 20_000, seed: i
         UserError: If the folder holds anything, or a number is out of its range.
     """
     try:
-        print(write_demo_database(output_dir, num_rows, seed))
+        with work(f"writing a database of {num_rows:,} rows"):
+            folder = write_demo_database(output_dir, num_rows, seed)
     except (ValueError, FileExistsError, NotADirectoryError) as error:
         raise UserError(str(error)) from error
+    print(folder)

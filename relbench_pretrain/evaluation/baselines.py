@@ -15,6 +15,7 @@ from torch_geometric.sampler import NodeSamplerInput
 
 from relbench_pretrain.evaluation.aggregates import Aggregates
 from relbench_pretrain.evaluation.metrics import relbench_metrics
+from relbench_pretrain.progress import tracked, work
 from relbench_pretrain.relational.database import load_database, open_dataset
 from relbench_pretrain.relational.graph import build_graph, fit_schema, hide_columns
 from relbench_pretrain.relational.tasks import (
@@ -105,16 +106,18 @@ def _predict(
         overall = spec.median if spec.kind == REGRESSION else float(train.target.double().mean())
         guess = {s: pd.Series(labels[s].row.numpy()).map(means).fillna(overall).to_numpy() for s in ("val", "test")}
         return {"val": guess["val"], **{regime: guess["test"] for regime in regimes}}
-    db = hide_columns(load_database(source), hidden_columns(task))
+    with work(f"reading and checking the tables of {source.dataset_dir.name}"):
+        db = hide_columns(load_database(source), hidden_columns(task))
     val_time, test_time = timestamp_seconds(source.val_timestamp), timestamp_seconds(source.test_timestamp)
     make = Aggregates(db, fit_schema(db, val_time), val_time)
 
     def features(table: TaskTable, until: int | None = None) -> pd.DataFrame:
-        if method == "lightgbm_row":
-            return make.of_row(spec.entity_table, table.row, table.time)
-        visible = table.time - int(is_autocomplete(task))
-        visible = visible if until is None else visible.clamp(max=until)
-        return make(spec.entity_table, table.row, table.time, visible)
+        with work(f"features of {len(table):,} labels of {name}"):
+            if method == "lightgbm_row":
+                return make.of_row(spec.entity_table, table.row, table.time)
+            visible = table.time - int(is_autocomplete(task))
+            visible = visible if until is None else visible.clamp(max=until)
+            return make(spec.entity_table, table.row, table.time, visible)
 
     model = _fit(spec.kind, features(train), train.target.numpy(), features(labels["val"]), labels["val"], seed)
     views = {"val": features(labels["val"]), "rolling": features(labels["test"])}
@@ -146,9 +149,13 @@ def _fit(kind: str, x: pd.DataFrame, y: np.ndarray, x_val: pd.DataFrame, val: Ta
     metric = {BINARY: "auc", MULTICLASS: "multi_error", REGRESSION: "l1"}[kind]
     stop = lightgbm.early_stopping(100, first_metric_only=True, verbose=False)
     x_val, y_val = x_val[known], val.target.numpy()[known]
-    with warnings.catch_warnings():  # the arguments' names change with LightGBM 5
-        warnings.simplefilter("ignore")
-        model.fit(_named(x), y, eval_set=[(_named(x_val), y_val)], eval_metric=metric, callbacks=[stop])
+
+    def count(state: Any) -> None:
+        going_on.done = state.iteration + 1
+
+    with warnings.catch_warnings(), work("boosting, at most", ROUNDS) as going_on:
+        warnings.simplefilter("ignore")  # the arguments' names change with LightGBM 5
+        model.fit(_named(x), y, eval_set=[(_named(x_val), y_val)], eval_metric=metric, callbacks=[stop, count])
     return _Renamed(model)
 
 
@@ -190,7 +197,7 @@ def _recommend(method: str, source: RelBenchDataset, task: RecommendationTask) -
     tables: dict[Split, RecommendationTable] = {s: recommendation_table(task, s) for s in ("val", "test")}
     views: list[tuple[str, Split, int | None]] = [("val", "val", None), ("rolling", "test", None)]
     found = {}
-    for name, split, until in [*views, ("cutoff", "test", test_time)]:
+    for name, split, until in tracked([*views, ("cutoff", "test", test_time)], "counting past interactions"):
         table = tables[split]
         sampler = TemporalNeighborSampler(index, [-1, 0, 0], "last", visible_until=until)
         inputs = NodeSamplerInput(None, table.row, table.time, task.src_entity_table)

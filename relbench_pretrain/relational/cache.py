@@ -25,6 +25,7 @@ from torch_frame.data import MultiNestedTensor
 from torch_frame.data.multi_embedding_tensor import MultiEmbeddingTensor
 
 from relbench_pretrain.files import atomic_folder, cache_root, discard_folder, remove_abandoned
+from relbench_pretrain.progress import work
 from relbench_pretrain.relational.database import load_database
 from relbench_pretrain.relational.flat import flatten, unflatten
 from relbench_pretrain.relational.graph import RelationalGraph, build_graph, fit_schema, hide_columns
@@ -82,14 +83,17 @@ def load_graph(
     embedder, further = embedder or HashTextEmbedder(), dict(further or {})
     fitting = [calendar, fitted_until, stypes.to_dict() if isinstance(stypes, GraphSchema) else dict(stypes or {})]
     places = sorted((table, column) for table, column in hidden)
-    content = _file_hashes(dataset) | {name: _table_hash(table) for name, table in further.items()}
+    with work(f"reading the files of {dataset.dataset_dir.name}"):
+        hashes = _file_hashes(dataset)
+    content = hashes | {name: _table_hash(table) for name, table in further.items()}
     settings = [FORMAT, embedder.name, places, schema.to_dict() if schema else fitting, content]
     if extend_schema:
         settings.append(fitting)
     folder = Path(cache_dir or cache_root() / "graphs").expanduser() / _name(settings)
     if (graph := _read(folder)) is not None:
         return replace(graph, content=content)
-    db = hide_columns(load_database(dataset), places)
+    with work(f"reading and checking the tables of {dataset.dataset_dir.name}"):
+        db = hide_columns(load_database(dataset), places)
     db = Database(db.table_dict | further)
     if schema is None or extend_schema:
         fitted = fit_schema(db, fitted_until, stypes, embedder, calendar)
@@ -97,7 +101,8 @@ def load_graph(
     graph = build_graph(db, schema, embedder)
     del db
     try:
-        _write(folder, graph)
+        with work(f"keeping the graph in {folder.parent}"):
+            _write(folder, graph)
     except (OSError, SafetensorError) as error:
         reason = f"'{folder.parent}' cannot be written to ({error})"
         warnings.warn(f"the graph is not kept, since {reason}: give another cache_dir", CacheWarning, stacklevel=2)

@@ -15,6 +15,7 @@ from torch_frame import TensorFrame, stype
 from torch_frame.data import MultiEmbeddingTensor, MultiNestedTensor
 
 from relbench_pretrain.hashing import hash_rows, sum_lists
+from relbench_pretrain.progress import tracked
 from relbench_pretrain.relational.columns import encode_table, fit_column
 from relbench_pretrain.relational.database import foreign_key_index
 from relbench_pretrain.relational.schema import (
@@ -107,7 +108,7 @@ def fit_schema(
         raise StypeError(f"stypes: unknown tables {sorted(unknown)}; the database has {list(db.table_dict)}")
     tables = {
         name: _fit_table(name, table, fitted_until, overrides, embedder, calendar)
-        for name, table in db.table_dict.items()
+        for name, table in tracked(db.table_dict.items(), "building the graph: types and statistics of tables")
     }
     schema = GraphSchema(tables if given is None else _in_order_of(given, tables), embedder.name, fitted_until)
     return schema if _has_texts(schema) else replace(schema, text_embedder=None)
@@ -217,7 +218,7 @@ def build_graph(db: Database, schema: GraphSchema, embedder: TextEmbedder | None
         )
     _require_tables(db, schema)
     frames, time, parent, duplicate = {}, {}, {}, {}
-    for name, spec in schema.tables.items():
+    for name, spec in tracked(schema.tables.items(), "building the graph: rows and keys of tables"):
         table = db.table_dict[name]
         frames[name] = encode_table(name, table.df, spec, embedder)
         time[name] = _times(name, table)

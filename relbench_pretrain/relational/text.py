@@ -15,6 +15,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from torch import Tensor
 
 from relbench_pretrain.errors import UserError
+from relbench_pretrain.progress import work
 
 
 class TextModelError(UserError, RuntimeError):
@@ -143,10 +144,12 @@ def embed_texts(
     order = np.argsort(codes, kind="stable")
     starts = range(0, len(distinct), chunk)
     bounds = np.searchsorted(codes[order], [*starts, len(distinct)])  # the rows of each chunk lie together
-    for start, first, last in zip(starts, bounds, bounds[1:], strict=False):
-        vectors = _embed(embedder, list(map(str, distinct[start : start + chunk])), out.shape[1])
-        rows = order[first:last]
-        out[torch.from_numpy(rows)] = vectors[torch.from_numpy(codes[rows] - start)]
+    with work(f"embedding texts with {embedder.name}", len(distinct)) as going_on:
+        for start, first, last in zip(starts, bounds, bounds[1:], strict=False):
+            vectors = _embed(embedder, list(map(str, distinct[start : start + chunk])), out.shape[1])
+            rows = order[first:last]
+            out[torch.from_numpy(rows)] = vectors[torch.from_numpy(codes[rows] - start)]
+            going_on.done = start + len(vectors)
     return out
 
 

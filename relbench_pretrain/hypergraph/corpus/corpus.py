@@ -13,6 +13,7 @@ from relbench_pretrain.files import atomic_file
 from relbench_pretrain.hypergraph.corpus.sampling import Sampling
 from relbench_pretrain.hypergraph.hypergraph import Hypergraph, HypergraphError
 from relbench_pretrain.hypergraph.rows import sorted_members, unique_rows
+from relbench_pretrain.progress import tracked
 
 BLOCK = 1 << 16
 """Samples that share their random numbers."""
@@ -70,7 +71,7 @@ class Corpus:
     def rows(self) -> np.ndarray:
         """Makes all of it ``(number, largest_arity)``."""
         rows = np.empty((self.number, self.graph.largest_arity), dtype=np.int32)
-        for i in range(self.num_blocks):
+        for i in tracked(range(self.num_blocks), f"sampling {self.number:,} hyperedges, in blocks"):
             rows[i * BLOCK : (i + 1) * BLOCK] = self.block(i)
         return rows
 
@@ -102,7 +103,7 @@ class Corpus:
         # Two processes may write at a time: each its own file, and the last one to finish names it.
         with atomic_file(path) as part, part.open("wb") as file:  # a full disk would end a process that maps it
             np.lib.format.write_array_header_1_0(file, header)
-            for i in range(self.num_blocks):
+            for i in tracked(range(self.num_blocks), f"sampling {self.number:,} hyperedges, in blocks"):
                 file.write(self.block(i).astype(kind).tobytes())
 
     @property

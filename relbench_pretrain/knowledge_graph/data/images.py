@@ -16,6 +16,7 @@ from torch import Tensor
 
 from relbench_pretrain.files import atomic_file, cache_root
 from relbench_pretrain.knowledge_graph.data.graph import KnowledgeGraph, KnowledgeGraphError
+from relbench_pretrain.progress import tracked
 
 
 def read_images(paths: Sequence[Path | None], size: int, cache_dir: str | None = None) -> np.ndarray:
@@ -38,7 +39,7 @@ def read_images(paths: Sequence[Path | None], size: int, cache_dir: str | None =
     if not target.is_file():
         with atomic_file(target) as part:
             array = open_memmap(part, mode="w+", dtype=np.uint8, shape=(len(paths), 3, size, size))
-            for row, path in zip(array, paths, strict=True):
+            for row, path in tracked(zip(array, paths, strict=True), "reading images", len(paths)):
                 if path is not None:
                     row[:] = _resized(path, size)
             array.flush()
@@ -90,7 +91,7 @@ class RandomConvolutions(ImageEmbedder):
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
         found = []
-        for part in images.split(256):
+        for part in tracked(images.split(256), "vectors of images, in parts of 256"):
             answer = F.conv2d(part.float() / 127.5 - 1, self.filters).relu().flatten(2)
             found.append(torch.cat([answer.mean(2), answer.amax(2)], dim=1))
         return torch.cat(found)
