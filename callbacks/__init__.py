@@ -6,6 +6,7 @@ from callbacks.exact_resume import ExactResume
 from callbacks.exports import PredictionWriter, TripleWriter
 from callbacks.learning_rate import ScaledLearningRate
 from callbacks.objectives import LossNormalization, MultiDevice
+from callbacks.progress import ProgressLines
 from callbacks.recovery import Recovery
 from callbacks.safety import FiniteLoss, LastCheckpoint, NonFiniteError
 from callbacks.throughput import Throughput
@@ -20,6 +21,7 @@ __all__ = [
     "MultiDevice",
     "NonFiniteError",
     "PredictionWriter",
+    "ProgressLines",
     "Recovery",
     "ScaledLearningRate",
     "Throughput",

@@ -29,9 +29,13 @@ class StatusLine:
         self.every = 1.0 if self.terminal else 60.0
         self.shown = time.monotonic()
 
+    def due(self) -> bool:
+        """Returns whether it is time to show something."""
+        return time.monotonic() - self.shown >= 0.9 * self.every
+
     def show(self, text: str) -> None:
         """Shows what is going on, if it is time to."""
-        if time.monotonic() - self.shown >= 0.9 * self.every:
+        if self.due():
             self._print(text[: shutil.get_terminal_size().columns - 1] if self.terminal else f"{text}\n")
 
     def say(self, text: str) -> None:
@@ -78,7 +82,7 @@ class Work:
         share = min(1.0, self.done / self.total)
         left = f", about {duration(seconds / share - seconds)} left" if share else ""
         drawn = f" [{'#' * round(BAR * share):<{BAR}}]" if bar else ""
-        return f"{self.what}{drawn} {self.done:,} of {self.total:,} ({duration(seconds)}{left})"
+        return f"{self.what}:{drawn} {self.done:,} of {self.total:,} ({duration(seconds)}{left})"
 
 
 _line: StatusLine | None = None

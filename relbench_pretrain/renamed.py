@@ -112,6 +112,9 @@ KINDS: dict[str, str] = {"picture": "image"}
 COMMAND_OPTIONS: dict[str, dict[str, str]] = {"baseline": {"output_file": "output"}, "embed": {"output_file": "output"}}
 """The options of a command beside the Trainer's that have other names now."""
 
+BY_PLACE: dict[str, tuple[str, ...]] = {"baseline": ("method",)}
+"""The names of a command's arguments that are given by their place, whose values may be :data:`VALUES`."""
+
 PLACES: dict[str, dict[int, str]] = {"export": {1: "output_dir"}, "make-demo": {0: "output_dir"}}
 """The arguments of a command that were given by their place, and by which option now."""
 
@@ -204,7 +207,8 @@ def translated_arguments(
             typed, equals, value = option, "", argument
             option = argument if argument in ("-c",) else ""
         else:
-            new = PLACES.get(command, {}).get(place)
+            new, placed = PLACES.get(command, {}).get(place), BY_PLACE.get(command, ())
+            argument = str(_values(placed[place], argument)) if place < len(placed) else argument
             place += 1
             if new:
                 _warn(f"what is given as '{argument}' by its place", f"--{new}")

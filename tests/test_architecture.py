@@ -77,6 +77,7 @@ ALLOWED = {
         "hypergraph",
         "knowledge_graph.specification",
         "pretrained",
+        "progress",
         "relational.schema",
         "relational.specification",
         "renamed",

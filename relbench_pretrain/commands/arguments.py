@@ -14,6 +14,7 @@ import yaml
 from jsonargparse import ArgumentParser, auto_cli, get_loader, set_loader
 
 from relbench_pretrain.commands.configs import nearest
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.renamed import RenamedWarning, translated, translated_arguments
 
 PACKAGES = ("callbacks", "datamodules", "lightning_modules", "relbench_pretrain")
@@ -64,6 +65,8 @@ def _did_you_mean(message: str, parser: ArgumentParser) -> str:
         hint = nearest(found[2], inspect.signature(taken).parameters) if taken else ""
     elif found := re.search(r"Expected a dot import path string: (\w+)", message):
         hint = nearest(found[1], _exported())
+    elif found := re.search(r"does not accept option '(\w+)'", message):
+        hint = nearest(found[1], {action.dest.partition(".")[0] for action in parser._actions})
     else:
         hint = ""
     return f" (did you mean {hint}?)" if hint else ""
@@ -146,11 +149,15 @@ def sections(args: Sequence[str]) -> tuple[dict[str, str], set[str]]:
 
 
 def _yaml(path: Path) -> Any:
-    """Reads a file for a first look; what is wrong with one that cannot be read, the parser says."""
+    """Reads a file for a first look.
+
+    Raises:
+        UserError: If it is no YAML; the parser's own message would not name the file.
+    """
     try:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"'{path}' cannot be read as YAML: {' '.join(str(error).split())}") from error
 
 
 def _show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:

@@ -14,6 +14,7 @@ import torch
 from relbench.base import Table
 from torch import Tensor
 
+from relbench_pretrain.errors import UserError
 from relbench_pretrain.files import atomic_file
 from relbench_pretrain.nn.backbone import Backbone
 from relbench_pretrain.nn.task_network import encode_seeds, load_backbone
@@ -94,7 +95,10 @@ def _rows(graph: RelationalGraph, table: str, at: str | None) -> tuple[Tensor, T
     """Returns the rows to embed, and the time at which each is seen."""
     times = graph.time[table] if graph.schema.tables[table].time_column is not None else None
     if at is not None:
-        limit = timestamp_seconds(pd.Timestamp(at))
+        try:
+            limit = timestamp_seconds(pd.Timestamp(at))
+        except ValueError as error:
+            raise UserError(f"--at is no time like 2020-01-01: {error}") from error
         number = int((times <= limit).sum()) if times is not None else graph.num_rows[table]
         return torch.arange(number), torch.full((number,), limit)
     last = max((int(t.max()) for t in graph.time.values() if len(t)), default=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import re
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 import datamodules
 import lightning_modules
-from callbacks import ExactResume, FiniteLoss, LastCheckpoint
+from callbacks import ExactResume, FiniteLoss, LastCheckpoint, ProgressLines
 from callbacks.named_run import NamedRun
 from relbench_pretrain import hypergraph
 from relbench_pretrain.commands.arguments import BriefErrors, sections
@@ -157,6 +158,9 @@ class RelBenchPretrainCLI(LightningCLI):
         if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
             plugins.append(AtomicCheckpointIO())
         kwargs["plugins"] = plugins
+        if not sys.stdout.isatty() and not config["trainer.enable_progress_bar"]:  # a bar would fill a file
+            kwargs["enable_progress_bar"] = False
+            config["trainer.callbacks"] = [*(config["trainer.callbacks"] or []), ProgressLines()]
         if not self.named:
             return super().instantiate_trainer(**kwargs)
         if config["ckpt_path"]:
@@ -275,6 +279,7 @@ def _leave_out_noise() -> None:
         ".*does not have many workers.*",
         ".*torch.jit.*deprecated.*",
         ".*Couldn't infer the batch indices.*",
+        ".*The dirpath has changed.*",
         ".*Grad strides do not match bucket view strides.*",
     ):
         warnings.filterwarnings("ignore", message=message)

@@ -153,7 +153,7 @@ def _fit(kind: str, x: pd.DataFrame, y: np.ndarray, x_val: pd.DataFrame, val: Ta
     def count(state: Any) -> None:
         going_on.done = state.iteration + 1
 
-    with warnings.catch_warnings(), work("boosting, at most", ROUNDS) as going_on:
+    with warnings.catch_warnings(), work("boosting rounds, fewer where they do not help", ROUNDS) as going_on:
         warnings.simplefilter("ignore")  # the arguments' names change with LightGBM 5
         model.fit(_named(x), y, eval_set=[(_named(x_val), y_val)], eval_metric=metric, callbacks=[stop, count])
     return _Renamed(model)

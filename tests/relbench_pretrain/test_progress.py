@@ -37,10 +37,12 @@ def test_work_is_shown_to_those_who_ask_only(capsys, monkeypatch):
     shown = capsys.readouterr().out.splitlines()
     assert [text for text, _ in groupby(shown)] == [
         "opening (0 s)",
-        "embedding texts 0 of 2 (0 s)",
-        "embedding texts 1 of 2 (0 s, about 0 s left)",
+        "embedding texts: 0 of 2 (0 s)",
+        "embedding texts: 1 of 2 (0 s, about 0 s left)",
     ]
-    assert Work("embedding texts", 1000, 250).told(bar=True).startswith("embedding texts [#####               ] 250 of")
+    assert (
+        Work("embedding texts", 1000, 250).told(bar=True).startswith("embedding texts: [#####               ] 250 of")
+    )
     with work("silent"):
         pass
     assert progress._going_on == []
