@@ -113,6 +113,9 @@ def main(args: Sequence[str] | None = None) -> None:
             raise
         # Who reads a list has seen enough, as 'head' does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
     except (UserError, UnpicklingError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
