@@ -31,7 +31,7 @@ STORIES = [
 ]
 """Pages whose commands build on each other: they are run from top to bottom."""
 
-SHORT = {"first-run", "encoder", "sharing-weights", "devices"}
+SHORT = {"first-run", "encoder"}
 """Stories of the default suite: together they have a command of most kinds; the others are slow."""
 
 FOLDERS = ("benchmarks", "relbench_pretrain", "callbacks", "lightning_modules", "datamodules", "tests")
