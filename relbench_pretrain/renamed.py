@@ -118,6 +118,9 @@ BY_PLACE: dict[str, tuple[str, ...]] = {"baseline": ("method",)}
 PLACES: dict[str, dict[int, str]] = {"export": {1: "output_dir"}, "make-demo": {0: "output_dir"}}
 """The arguments of a command that were given by their place, and by which option now."""
 
+METRIC_OPTIONS = ("monitor", "metric", "metrics", "columns")
+"""The options whose values are names of metrics."""
+
 METRICS: dict[str, str] = {"frozen": "cutoff"}
 """The parts of a metric's name, between its first and its last, that have other names now."""
 
@@ -154,7 +157,7 @@ def translated(value: Any, given: Collection[str] = ()) -> Any:
             that one has become.
     """
     if isinstance(value, str):
-        return _metric(_class(value, given))
+        return _class(value, given)
     if isinstance(value, list):
         return [translated(part, given) for part in value]
     if not isinstance(value, dict):
@@ -239,7 +242,7 @@ def _typed_option(option: str, classes: Mapping[str, str]) -> str:
 def _typed_value(name: str, value: str, given: Collection[str], load: Callable[[str], Any]) -> str:
     if name in VALUES and value.lstrip().startswith("["):
         return f"[{', '.join(str(_values(name, part)) for part in load(value))}]"
-    return _metric(_class(str(_values(name, value)), given))
+    return _class(str(_values(name, value)), given)
 
 
 def _class(path: str, given: Collection[str] = ()) -> str:
@@ -275,6 +278,8 @@ def _option(name: str, names: Mapping[str, str]) -> str:
 def _values(option: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_values(option, part) for part in value]
+    if option in METRIC_OPTIONS and isinstance(value, str):
+        return _metric(value)
     new = VALUES.get(option, {}).get(value) if isinstance(value, str) else None
     if new is None:
         return value

@@ -66,6 +66,8 @@ def test_typed_options_take_the_class_of_their_section():
     ]
     assert arguments("--data.regimes=[frozen, rolling]", "--data.regimes+", "frozen", "--model.start", "frozen") == [
         "--data.regimes=[cutoff, rolling]", "--data.regimes+", "cutoff", "--model.start", "frozen"]  # fmt: skip
+    assert arguments("--output_dir=test/frozen/a", "--trainer.callbacks.monitor=test/frozen/mae") == [
+        "--output_dir=test/frozen/a", "--trainer.callbacks.monitor=test/cutoff/mae"]  # fmt: skip
     assert arguments("--data.name=Together", "--trainer.logger", "callbacks.loggers.CSVLogger") == [
         "--data.name=Together", "--trainer.logger", "relbench_pretrain.trainer.CSVLogger"]  # fmt: skip
 
