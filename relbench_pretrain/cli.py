@@ -141,13 +141,16 @@ def _run(args: Sequence[str]) -> None:
     if name not in COMMANDS:
         if name.startswith("-"):
             raise UserError(f"'{name}' is no command: begin with one, as in '{PROGRAM} fit {name}'")
-        hint = nearest(name, COMMANDS)
+        hint = nearest(name, [*COMMANDS, "--version"])
         raise UserError(
             f"there is no command '{name}'{f' (did you mean {hint}?)' if hint else ''}; '{PROGRAM} --help' lists them"
         )
     command = COMMANDS[name]
-    if (command.trainer or name == "study") and rest and not rest[0].startswith("-"):
-        rest[0] = f"--config={rest[0]}"
+    if name == "study" and not rest:
+        raise UserError("study needs the name of a study, which 'relbench-pretrain configs studies' lists, or a file")
+    if command.trainer or name == "study":
+        first = next((place for place, arg in enumerate(rest) if arg.startswith("-")), len(rest))
+        rest[:first] = [f"--config={arg}" for arg in rest[:first]]
     rest = resolve_configs(rest, name)
     from relbench_pretrain.commands.arguments import names_of_today, run_function
     from relbench_pretrain.progress import progress_shown
@@ -157,7 +160,8 @@ def _run(args: Sequence[str]) -> None:
         if command.trainer:
             command.load()(name, [name, *rest])
         else:
-            run_function(command.load(), f"{PROGRAM} {name}", rest)
+            usage = f"{PROGRAM} study NAME [--jobs N] [--output_dir FOLDER] [OPTIONS]" if name == "study" else None
+            run_function(command.load(), f"{PROGRAM} {name}", rest, usage)
 
 
 def _told(error: UserError | UnpicklingError) -> Exception:

@@ -28,6 +28,11 @@ class BriefErrors:
     def __init__(self, *args: Any, prog: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, prog=prog or self.program, **kwargs)  # type: ignore[call-arg]
 
+    def format_help(self, *args: Any, **kwargs: Any) -> str:
+        """Returns the help text without the markup of docstrings."""
+        text = super().format_help(*args, **kwargs).replace("``", "'")  # type: ignore[misc]
+        return re.sub(r":\w+:`~?([^`]+)`", r"\1", text)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:  # type: ignore[misc]
         """Prints the message with the nearest name where one is mistyped, and ends with code 2."""
         if not self.exit_on_error:  # type: ignore[attr-defined]
@@ -82,16 +87,17 @@ class BriefParser(BriefErrors, ArgumentParser):
     """The parser of commands that are functions."""
 
 
-def run_function(function: Callable[..., None], program: str, args: Sequence[str]) -> None:
+def run_function(function: Callable[..., None], program: str, args: Sequence[str], usage: str | None = None) -> None:
     """Runs a function whose arguments are those of the command line; those without a default are given by place.
 
     Args:
         function: The command.
         program: What was typed up to its arguments.
         args: The arguments.
+        usage: The line that says so, where a configuration is what is given by place; all else by name then.
     """
     parser = type("Parser", (BriefParser,), {"program": program})
-    auto_cli(function, args=list(args), parser_class=parser)
+    auto_cli(function, args=list(args), parser_class=parser, as_positional=usage is None, usage=usage)
 
 
 _read = get_loader("yaml")
